@@ -1,0 +1,178 @@
+# Copyright 2026 The Apprentice authors. SPDX-License-Identifier: Apache-2.0
+"""Between ROS messages and the vocabulary of ``apprentice.robot``. The only such place."""
+
+from __future__ import annotations
+
+import array
+from collections.abc import Sequence
+
+import numpy as np
+from apprentice_interfaces.msg import ActionChunk as ActionChunkMsg
+from apprentice_interfaces.msg import RewardSample
+from builtin_interfaces.msg import Time
+from sensor_msgs.msg import Image, JointState
+from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
+
+from apprentice.robot.types import ActionChunk, Reward, RewardKind
+
+
+class MessageError(ValueError):
+    """A message cannot be used; the text says what is wrong with it."""
+
+
+def seconds(stamp: Time) -> float:
+    """A stamp as seconds, float64 (0.2 microseconds at today's epoch)."""
+    return stamp.sec + stamp.nanosec * 1e-9
+
+
+def stamp_of(value: float) -> Time:
+    """Seconds as a stamp, rounded to the nanosecond."""
+    nanoseconds = round(value * 1e9)
+    return Time(sec=nanoseconds // 1_000_000_000, nanosec=nanoseconds % 1_000_000_000)
+
+
+def now(node) -> float:
+    """The node's clock (simulated where use_sim_time is set), in seconds."""
+    return node.get_clock().now().nanoseconds * 1e-9
+
+
+def image_msg(image: np.ndarray, stamp: float, frame_id: str) -> Image:
+    """uint8 [H, W, 3] RGB as sensor_msgs/Image."""
+    data = array.array('B')
+    # array.array from a buffer: assigning the ndarray itself costs a hundred times more in rclpy
+    data.frombytes(memoryview(np.ascontiguousarray(image)).cast('B'))
+    message = Image(height=image.shape[0], width=image.shape[1], encoding='rgb8', step=image.shape[1] * 3)
+    message.header.stamp = stamp_of(stamp)
+    message.header.frame_id = frame_id
+    message.data = data
+    return message
+
+
+def image_array(message: Image) -> np.ndarray:
+    """uint8 [H, W, 3] RGB copy of a sensor_msgs/Image; honours step and encoding.
+
+    Raises MessageError for depth and unknown encodings.
+    """
+    channels = {'rgb8': 3, 'bgr8': 3, 'rgba8': 4, 'bgra8': 4, 'mono8': 1}.get(message.encoding)
+    if channels is None:
+        raise MessageError(f'image encoding {message.encoding!r} is not RGB; publish rgb8 or bgr8')
+    if len(message.data) < message.height * message.step or message.step < message.width * channels:
+        raise MessageError('image data is shorter than height * step')
+    rows = np.frombuffer(message.data, np.uint8)[: message.height * message.step]
+    rows = rows.reshape(message.height, message.step)[:, : message.width * channels]
+    image = rows.reshape(message.height, message.width, channels)
+    if channels == 1:
+        return np.repeat(image, 3, axis=2)
+    if message.encoding.startswith('bgr'):
+        return np.ascontiguousarray(image[:, :, 2::-1])
+    return np.array(image[:, :, :3])
+
+
+def joint_vector(message: JointState, names: Sequence[str]) -> np.ndarray:
+    """Positions of a JointState in the order of ``names``, float64. Raises MessageError if one is missing."""
+    index = {name: i for i, name in enumerate(message.name)}
+    missing = [name for name in names if name not in index]
+    if missing or len(message.position) < len(message.name):
+        raise MessageError(f'joint state lacks positions of {missing or list(message.name)}')
+    return np.array([message.position[index[name]] for name in names])
+
+
+def joint_state_msg(stamp: float, names: Sequence[str], position: np.ndarray, velocity=()) -> JointState:
+    """Joint positions (rad, m) and optional velocities as sensor_msgs/JointState."""
+    message = JointState(name=list(names), position=[float(p) for p in position])
+    message.velocity = [float(v) for v in velocity]
+    message.header.stamp = stamp_of(stamp)
+    return message
+
+
+def trajectory_msg(stamp: float, names: Sequence[str], target: np.ndarray, period: float) -> JointTrajectory:
+    """One joint target to be reached ``period`` seconds after ``stamp``."""
+    point = JointTrajectoryPoint(positions=[float(p) for p in target])
+    point.time_from_start.sec = int(period)
+    point.time_from_start.nanosec = round((period % 1) * 1e9)
+    message = JointTrajectory(joint_names=list(names), points=[point])
+    message.header.stamp = stamp_of(stamp)
+    return message
+
+
+def chunk_msg(chunk: ActionChunk, frame_id: str, latency_s: float = 0.0) -> ActionChunkMsg:
+    """An action chunk as its message; an infinite validity becomes the end of the chunk."""
+    end = chunk.stamp + (chunk.horizon + 1) * chunk.dt
+    message = ActionChunkMsg(
+        seq=chunk.seq,
+        epoch=chunk.epoch,
+        weights_version=chunk.weights_version,
+        episode_id=chunk.episode_id,
+        control_mode=chunk.control_mode,
+        names=list(chunk.names),
+        dt=float(chunk.dt),
+        horizon=chunk.horizon,
+        shadow=chunk.shadow,
+        latency_s=latency_s,
+    )
+    message.header.stamp = stamp_of(chunk.stamp)
+    message.header.frame_id = frame_id
+    message.data = array.array('f', np.asarray(chunk.actions, np.float32).reshape(-1).tobytes())
+    message.valid_until = stamp_of(min(chunk.valid_until, end))
+    return message
+
+
+def chunk_of(message: ActionChunkMsg) -> ActionChunk:
+    """The chunk in a message. Raises MessageError when data does not fill horizon x names."""
+    size = message.horizon * len(message.names)
+    if size == 0 or len(message.data) != size:
+        raise MessageError(
+            f'chunk {message.seq}: {len(message.data)} numbers for {message.horizon} x {len(message.names)}'
+        )
+    return ActionChunk(
+        stamp=seconds(message.header.stamp),
+        actions=np.array(message.data, np.float64).reshape(message.horizon, len(message.names)),
+        dt=float(message.dt),
+        seq=message.seq,
+        epoch=message.epoch,
+        weights_version=message.weights_version,
+        valid_until=seconds(message.valid_until),
+        names=tuple(message.names),
+        shadow=message.shadow,
+        episode_id=message.episode_id,
+        control_mode=message.control_mode,
+    )
+
+
+def reward_msg(reward: Reward, episode_id: str, instruction: str, frame_id: str = '') -> RewardSample:
+    """A reward measurement as its message."""
+    message = RewardSample(
+        episode_id=episode_id,
+        instruction=instruction,
+        camera=reward.camera,
+        kind=int(reward.kind),
+        value=float(reward.value),
+        std=float('nan'),
+        progress=float(reward.progress),
+        done_prob=float(reward.done_prob),
+        margin=float('nan'),
+        valid=bool(reward.valid),
+        model=reward.model,
+        version=reward.version,
+        t0=stamp_of(reward.t0),
+        t1=stamp_of(reward.t1),
+    )
+    message.header.stamp = message.t1
+    message.header.frame_id = frame_id
+    return message
+
+
+def reward_of(message: RewardSample) -> Reward:
+    """The measurement in a message."""
+    return Reward(
+        t0=seconds(message.t0),
+        t1=seconds(message.t1),
+        kind=RewardKind(message.kind),
+        value=message.value,
+        progress=message.progress,
+        done_prob=message.done_prob,
+        valid=message.valid,
+        model=message.model,
+        version=message.version,
+        camera=message.camera,
+    )
