@@ -176,3 +176,15 @@ def reward_of(message: RewardSample) -> Reward:
         version=message.version,
         camera=message.camera,
     )
+
+
+def quaternion(rotation: np.ndarray) -> tuple[float, float, float, float]:
+    """Unit quaternion (w, x, y, z) of a rotation matrix [3, 3]."""
+    w = np.sqrt(max(0.0, 1 + rotation[0, 0] + rotation[1, 1] + rotation[2, 2])) / 2
+    x = np.sqrt(max(0.0, 1 + rotation[0, 0] - rotation[1, 1] - rotation[2, 2])) / 2
+    y = np.sqrt(max(0.0, 1 - rotation[0, 0] + rotation[1, 1] - rotation[2, 2])) / 2
+    z = np.sqrt(max(0.0, 1 - rotation[0, 0] - rotation[1, 1] + rotation[2, 2])) / 2
+    x = np.copysign(x, rotation[2, 1] - rotation[1, 2])
+    y = np.copysign(y, rotation[0, 2] - rotation[2, 0])
+    z = np.copysign(z, rotation[1, 0] - rotation[0, 1])
+    return float(w), float(x), float(y), float(z)

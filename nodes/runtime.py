@@ -14,6 +14,7 @@ import rclpy
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
 from rclpy.clock import Clock, ClockType
+from rclpy.exceptions import ParameterException
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.lifecycle import LifecycleNode, TransitionCallbackReturn
 from rclpy.node import Node
@@ -41,7 +42,9 @@ def parameter(
         if isinstance(default, int):
             descriptor.integer_range = [IntegerRange(from_value=int(low), to_value=int(high), step=0)]
         else:
-            descriptor.floating_point_range = [FloatingPointRange(from_value=float(low), to_value=float(high))]
+            descriptor.floating_point_range = [
+                FloatingPointRange(from_value=float(low), to_value=float(high))
+            ]
     return node.declare_parameter(name, default, descriptor).value
 
 
@@ -56,9 +59,16 @@ class Diagnostics:
     ``report`` returns (level, message, values); it runs in the executor's thread.
     """
 
-    OK, WARN, ERROR, STALE = DiagnosticStatus.OK, DiagnosticStatus.WARN, DiagnosticStatus.ERROR, DiagnosticStatus.STALE
+    OK, WARN, ERROR, STALE = (
+        DiagnosticStatus.OK,
+        DiagnosticStatus.WARN,
+        DiagnosticStatus.ERROR,
+        DiagnosticStatus.STALE,
+    )
 
-    def __init__(self, node: Node, report: Callable[[], tuple[bytes, str, dict[str, Any]]], hardware_id: str = ''):
+    def __init__(
+        self, node: Node, report: Callable[[], tuple[bytes, str, dict[str, Any]]], hardware_id: str = ''
+    ):
         self._node, self._report, self._hardware_id = node, report, hardware_id
         self._publisher = node.create_publisher(DiagnosticArray, '/diagnostics', 10)
         self._timer = wall_timer(node, 1.0, self.publish)
@@ -88,7 +98,9 @@ class ManagedNode(LifecycleNode):
     def __init__(self, name: str, **kwargs):
         super().__init__(name, **kwargs)
         self.active = False
-        self._autostart = parameter(self, 'autostart', True, 'configure and activate without a lifecycle manager')
+        self._autostart = parameter(
+            self, 'autostart', True, 'configure and activate without a lifecycle manager'
+        )
 
     def start(self) -> None:
         """Run the autostart transitions. Raises StartupError if one fails."""
@@ -150,12 +162,12 @@ class ManagedNode(LifecycleNode):
 def run(factory: Callable[[], Node]) -> None:
     """Make a node, spin it until SIGINT or SIGTERM, close it, and end the process.
 
-    ``factory`` errors that carry a remedy (StartupError, ValueError, OSError, ImportError) print one
-    line and exit 2; anything else exits 1 with its traceback. A node may have a ``close()`` that
-    releases threads and files; it runs on every way out.
+    ``factory`` errors that carry a remedy (StartupError, ValueError, OSError, ImportError, a wrong
+    parameter) print one line and exit 2; anything else exits 1 with its traceback. A node may have a
+    ``close()`` that releases threads and files; it runs on every way out.
     """
     rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
-    stopping = []
+    stopping: list[int] = []
 
     def stop(number, frame):
         # a second signal while closing must not tear a file
@@ -175,7 +187,7 @@ def run(factory: Callable[[], Node]) -> None:
         executor.spin()
     except (KeyboardInterrupt, ExternalShutdownException):
         pass
-    except (StartupError, ValueError, OSError, ImportError) as error:
+    except (StartupError, ValueError, OSError, ImportError, ParameterException) as error:
         if node is None or isinstance(error, StartupError):
             print(f'error: {error}', file=sys.stderr, flush=True)  # noqa: T201 - no node to log with
             code = 2

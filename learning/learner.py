@@ -1,0 +1,195 @@
+# Copyright 2026 The Apprentice authors. SPDX-License-Identifier: Apache-2.0
+"""The learner: sealed episodes in, better weights out. No ROS, no threads; the node drives it."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from apprentice.episodes.files import EpisodeFileError
+from apprentice.episodes.join import read_episode
+from apprentice.episodes.labels import iter_sealed
+from apprentice.learning import snapshot
+from apprentice.learning.advantage import AdvantageConfig
+from apprentice.learning.replay import Replay, UnusableEpisode
+from apprentice.learning.weighted_flow import WeightedFlow, WeightedFlowConfig
+from apprentice.learning.weights import Published, WeightStore
+from apprentice.policies import checkpoint
+from apprentice.robot.spec import RobotSpec
+from apprentice.robot.types import Episode
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class LearnerConfig:
+    """How much is learned when.
+
+    Attributes:
+        updates_per_episode: gradient steps owed for each ingested episode.
+        publish_every: gradient steps between published versions.
+        warm_up: episodes before the first update.
+    """
+
+    updates_per_episode: int = 20
+    publish_every: int = 100
+    warm_up: int = 2
+    human_share: float = 0.5
+    intervention_share: float = 0.5
+    advantage: AdvantageConfig = field(default_factory=AdvantageConfig)
+    algorithm: WeightedFlowConfig = field(
+        default_factory=lambda: WeightedFlowConfig(learning_rate=3e-4, ema=0.99)
+    )
+
+
+class Learner:
+    """Replay, algorithm and weight store of one run.
+
+    Args:
+        robot: robot the episodes were recorded on.
+        run_dir: holds ``episodes``, ``weights`` and ``learner`` (the snapshot); an existing run goes on.
+        starter: policy folder to start from.
+    """
+
+    def __init__(
+        self, robot: RobotSpec, run_dir: str | Path, starter: str | Path, config: LearnerConfig | None = None, seed: int = 0
+    ):
+        self.robot, self.run_dir, self.config = robot, Path(run_dir), config or LearnerConfig()
+        policy, _ = checkpoint.load(starter)
+        policy.spec.require(robot)
+        self.store = WeightStore(self.run_dir / 'weights')
+        self.algorithm = WeightedFlow(policy.train(), self.config.algorithm, seed)
+        self.replay = Replay(
+            policy.spec, self.config.human_share, self.config.intervention_share, self.config.advantage
+        )
+        self._rng = np.random.default_rng(seed)
+        self._seen: set[str] = set()
+        self.episodes = 0
+        self.owed = 0
+        self._published_at = 0
+        self._snapshot = self.run_dir / 'learner'
+        self._metrics = self.run_dir / 'metrics.jsonl'
+        self._resume()
+
+    def _resume(self) -> None:
+        state = snapshot.restore(self.algorithm, self._snapshot)
+        if state is None:
+            return
+        # the samples come back from the log; what was owed for them is known
+        for path in self._sealed():
+            if path.stem in state['episodes']:
+                self._add(path)
+        self.owed = int(state['owed'])
+        self._published_at = int(state['published_at'])
+        self._rng.bit_generator.state = state['rng']
+        log.info('resumed at step %d with %d episodes', self.algorithm.steps, self.episodes)
+
+    def _sealed(self) -> list[Path]:
+        return sorted((self.run_dir / 'episodes').glob('*.mcap'))
+
+    def demonstrate(self, paths: Iterable[Path], progress: Callable[[int], None] = lambda n: None) -> int:
+        """Add recorded demonstrations; returns how many were usable."""
+        count = 0
+        for path in paths:
+            try:
+                self.replay.add(read_episode(path, self.robot), demonstration=True)
+                count += 1
+                progress(count)
+            except (UnusableEpisode, EpisodeFileError) as error:
+                log.warning('demonstration skipped: %s', error)
+        return count
+
+    def ingest(self) -> list[str]:
+        """Add every sealed episode not seen yet; returns their ids. Doing it twice changes nothing."""
+        added = []
+        for path in self._sealed():
+            if path.stem in self._seen:
+                continue
+            if self._add(path):
+                added.append(path.stem)
+                self.owed += self.config.updates_per_episode
+        return added
+
+    def _add(self, path: Path) -> bool:
+        self._seen.add(path.stem)
+        try:
+            return self.add(read_episode(path, self.robot))
+        except EpisodeFileError as error:
+            log.error('%s', error)
+            return False
+
+    def add(self, episode: Episode) -> bool:
+        """Add one episode in memory; False if it cannot be learned from."""
+        try:
+            useful = self.replay.add(episode)
+        except UnusableEpisode as error:
+            log.info('%s', error)
+            return False
+        self.episodes += 1
+        log.info('%s: %d of %d steps useful, %d by a person', episode.episode_id, useful, len(episode), episode.human_steps)
+        return True
+
+    @property
+    def ready(self) -> bool:
+        """Whether an update is owed and possible."""
+        return self.owed > 0 and self.episodes >= self.config.warm_up
+
+    def update(self) -> dict[str, float]:
+        """One gradient step."""
+        batch = self.replay.sample(self.config.algorithm.batch, self._rng)
+        metrics = self.algorithm.update(batch, rate=min(1.0, (self.algorithm.steps + 1) / 20))
+        self.owed -= 1
+        return metrics
+
+    @property
+    def publish_due(self) -> bool:
+        """Enough steps since the last version, or nothing left to do and something new."""
+        fresh = self.algorithm.steps - self._published_at
+        return fresh >= self.config.publish_every or (fresh > 0 and self.owed <= 0)
+
+    def publish(self, metrics: dict[str, float] | None = None) -> Published:
+        """Publish the averaged weights and save a snapshot. Raises OSError when the disk is full."""
+        about = {'train_steps': self.algorithm.steps, 'episodes': self.episodes, 'name': 'learned'}
+        published = self.store.publish(self.algorithm.averaged, about)
+        self._published_at = self.algorithm.steps
+        self.save()
+        with open(self._metrics, 'a') as file:
+            file.write(json.dumps({**about, 'version': published.version, **(metrics or {})}) + '\n')
+        return published
+
+    def rollback(self) -> Published:
+        """Publish the parent of the newest version again, as a new version, and train on from there.
+
+        Raises ValueError when there is nothing to go back to.
+        """
+        versions = self.store.versions()
+        if len(versions) < 2:
+            raise ValueError('there is no earlier version to go back to')
+        policy, manifest = checkpoint.load(self.store.folder(versions[-2]))
+        self.algorithm.policy.load_state_dict(policy.state_dict())
+        self.algorithm.averaged.load_state_dict(policy.state_dict())
+        self.algorithm.optimizer.state.clear()
+        about = {**manifest['about'], 'name': f'rollback to {versions[-2]}', 'parent': versions[-2]}
+        published = self.store.publish(policy, about)
+        self._published_at = self.algorithm.steps
+        self.save()
+        return published
+
+    def save(self) -> None:
+        """Write the snapshot."""
+        snapshot.save(
+            self.algorithm,
+            self._snapshot,
+            {
+                'episodes': sorted(self._seen),
+                'owed': self.owed,
+                'published_at': self._published_at,
+                'rng': self._rng.bit_generator.state,
+                'config': asdict(self.config),
+            },
+        )

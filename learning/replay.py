@@ -1,0 +1,112 @@
+# Copyright 2026 The Apprentice authors. SPDX-License-Identifier: Apache-2.0
+"""The replay buffer: samples of the ingested episodes, drawn half from people, half from everything (RLPD)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from apprentice.learning.advantage import AdvantageConfig, step_weights
+from apprentice.learning.dataset import Chunks
+from apprentice.policies.spec import PolicySpec
+from apprentice.robot.types import Episode, Source
+
+
+class UnusableEpisode(ValueError):
+    """The episode cannot be learned from; the message says why."""
+
+
+@dataclass
+class _Entry:
+    chunks: Chunks
+    human: np.ndarray  # int rows with positive weight that a person drove
+    useful: np.ndarray  # int rows with positive weight
+
+
+class Replay:
+    """Episodes as weighted samples; derived from the log, so it can be rebuilt at any time.
+
+    Args:
+        spec: of the policy; episodes of another robot are refused.
+        human_share: share of a batch drawn from demonstrations and interventions.
+        intervention_share: share of that human part drawn from interventions, once there are any.
+    """
+
+    def __init__(
+        self,
+        spec: PolicySpec,
+        human_share: float = 0.5,
+        intervention_share: float = 0.5,
+        advantage: AdvantageConfig | None = None,
+    ):
+        self.spec = spec
+        self._human_share, self._intervention_share = human_share, intervention_share
+        self._advantage = advantage or AdvantageConfig()
+        self._demonstrations: list[_Entry] = []
+        self._online: list[_Entry] = []
+        self.quarantined = 0
+        self.transitions = self.human_transitions = 0
+
+    def add(self, episode: Episode, demonstration: bool = False) -> int:
+        """Add an episode; returns the number of useful samples.
+
+        Raises UnusableEpisode for an evaluation, another robot, a missing camera, or numbers that are
+        not finite (which are counted as quarantined).
+        """
+        self._check(episode)
+        weight = step_weights(episode, self.spec.horizon, self._advantage)
+        chunks = Chunks.of(episode, self.spec.horizon, weight)
+        human = episode.source == int(Source.HUMAN)
+        entry = _Entry(chunks, np.flatnonzero(human & (weight > 0)), np.flatnonzero(weight > 0))
+        (self._demonstrations if demonstration else self._online).append(entry)
+        self.transitions += len(chunks)
+        self.human_transitions += int(human.sum())
+        return len(entry.useful)
+
+    def _check(self, episode: Episode) -> None:
+        name = episode.episode_id
+        if episode.eval_only:
+            raise UnusableEpisode(f'{name} is an evaluation; held-out starts are never learned from')
+        if not len(episode):
+            raise UnusableEpisode(f'{name} has no steps')
+        if episode.robot and episode.robot != self.spec.robot:
+            raise UnusableEpisode(f'{name} was recorded on {episode.robot!r}, the policy is for {self.spec.robot!r}')
+        for camera, size in self.spec.cameras.items():
+            if camera not in episode.images or episode.images[camera].shape[1:3] != size:
+                raise UnusableEpisode(f'{name} has no camera {camera!r} of {size}')
+        if not (np.all(np.isfinite(episode.state)) and np.all(np.isfinite(episode.action))):
+            self.quarantined += len(episode)
+            raise UnusableEpisode(f'{name} holds states or actions that are not finite; quarantined')
+
+    def sample(self, batch: int, rng: np.random.Generator) -> Chunks:
+        """A batch of samples. Raises ValueError while there is nothing to draw from."""
+        demonstrated = [(e, e.human) for e in self._demonstrations]
+        corrected = [(e, e.human) for e in self._online if len(e.human)]
+        useful = [(e, e.useful) for e in self._online if len(e.useful)]
+        from_people = round(batch * self._human_share) if useful else batch
+        from_corrections = round(from_people * self._intervention_share) if corrected else 0
+        if not demonstrated:
+            from_corrections = from_people if corrected else 0
+        counts = (
+            (demonstrated, from_people - from_corrections if demonstrated else 0),
+            (corrected, from_corrections),
+            (useful, batch - from_people if (demonstrated or corrected) else batch),
+        )
+        parts = [part for entries, n in counts if n and entries for part in _draw(entries, n, rng)]
+        if not parts:
+            raise ValueError('the replay buffer is empty: no demonstration and no useful episode yet')
+        return Chunks.concatenate(parts)
+
+
+def _draw(entries: list[tuple[_Entry, np.ndarray]], n: int, rng: np.random.Generator) -> list[Chunks]:
+    """``n`` samples, uniform over all rows of ``entries``."""
+    ends = np.cumsum([len(rows) for _, rows in entries])
+    picks = np.sort(rng.integers(ends[-1], size=n))
+    which = np.searchsorted(ends, picks, side='right')
+    parts = []
+    for i in np.unique(which):
+        entry, rows = entries[i]
+        offset = ends[i] - len(rows)
+        parts.append(entry.chunks.select(rows[picks[which == i] - offset]))
+    return parts

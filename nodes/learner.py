@@ -1,0 +1,211 @@
+# Copyright 2026 The Apprentice authors. SPDX-License-Identifier: Apache-2.0
+"""The learner's process: watches the sealed episodes, trains in a thread, offers versioned weights."""
+
+from __future__ import annotations
+
+# before anything else of torch: see docs/architecture.md on triton and GL in one process
+import torch._dynamo  # isort: skip  # noqa: F401
+
+import logging
+import threading
+import time
+from pathlib import Path
+
+import torch
+from apprentice_interfaces.msg import LearnerStatus, WeightsVersion
+from rclpy.node import Node
+from std_msgs.msg import String
+from std_srvs.srv import SetBool, Trigger
+
+from apprentice.learning.learner import Learner, LearnerConfig
+from apprentice.learning.weighted_flow import WeightedFlowConfig
+from apprentice.learning.weights import Published
+from apprentice.nodes import qos
+from apprentice.nodes.robot_file import load_robot
+from apprentice.nodes.runtime import Diagnostics, parameter, run, wall_timer
+from apprentice.robot.parts import share
+
+
+class LearnerNode(Node):
+    """Runs :class:`~apprentice.learning.learner.Learner` beside the graph; nobody ever waits for it."""
+
+    def __init__(self) -> None:
+        super().__init__('learner')
+        self.spec = load_robot(self)
+        run_dir = parameter(self, 'run_dir', 'runs/latest', 'folder of this run: episodes, weights, snapshot')
+        starter = parameter(self, 'weights', 'policy', 'policy folder to start from: a path or a shipped name')
+        demonstrations = parameter(self, 'demonstrations', '', 'folder of recorded demonstrations, empty for none')
+        self._paused = parameter(self, 'paused', False, 'start paused')
+        threads = parameter(self, 'threads', 1, 'threads of torch', 1, 256)
+        seed = parameter(self, 'seed', 0, 'seed of batches and noise', 0, 2**31)
+        config = LearnerConfig(
+            updates_per_episode=parameter(self, 'updates_per_episode', 20, 'gradient steps per episode', 0, 10000),
+            publish_every=parameter(self, 'publish_every', 100, 'gradient steps between versions', 1, 100000),
+            algorithm=WeightedFlowConfig(
+                learning_rate=parameter(self, 'learning_rate', 3e-4, 'of AdamW', 0.0, 1.0),
+                batch=parameter(self, 'batch', 64, 'samples per gradient step', 1, 4096),
+                ema=0.99,
+            ),
+        )
+        torch.set_num_threads(threads)
+        logging.basicConfig(level=logging.INFO, format='%(message)s')
+        folder = Path(starter).expanduser()
+        if not folder.exists() and len(folder.parts) == 1:
+            folder = share('weights', starter)
+        self.learner = Learner(self.spec, run_dir, folder, config, seed)
+        self._demonstrations = Path(demonstrations).expanduser() if demonstrations else None
+        self._lock = threading.Lock()  # the learner's state: the thread's steps and the services
+        self._wake, self._closing = threading.Event(), False
+        self._phase, self._message, self._loss, self._rate = 'ingesting', '', float('nan'), 0.0
+        self._newest: Published | None = None
+        self._weights = self.create_publisher(WeightsVersion, 'learner/weights', qos.STATE)
+        self._status = self.create_publisher(LearnerStatus, 'learner/status', qos.LOG)
+        self.create_subscription(String, 'recorder/sealed', lambda message: self._wake.set(), qos.LOG)
+        self.create_service(SetBool, 'learner/pause', self._on_pause)
+        self.create_service(Trigger, 'learner/rollback', self._on_rollback)
+        self.create_service(Trigger, 'learner/snapshot', self._on_snapshot)
+        Diagnostics(self, self._report, self.spec.name)
+        wall_timer(self, 1.0, self._publish_status)
+        self._worker = threading.Thread(target=self._work, name='learner', daemon=True)
+        self._worker.start()
+
+    def _work(self) -> None:
+        try:
+            self._load_demonstrations()
+            versions = self.learner.store.versions()
+            if versions:
+                self._announce(self.learner.store.describe(versions[-1]))
+        except (OSError, ValueError) as error:
+            self._fail(error)
+        while not self._closing:
+            try:
+                busy = False if self._paused else self._turn()
+            except (OSError, ValueError, RuntimeError) as error:
+                # the robot goes on with the weights it has
+                self._fail(error)
+                busy = False
+                time.sleep(5.0)
+            if not busy:
+                self._wake.wait(0.5)
+                self._wake.clear()
+
+    def _load_demonstrations(self) -> None:
+        if self._demonstrations is None:
+            return
+        paths = sorted(self._demonstrations.glob('*.mcap'))
+
+        def progress(n: int) -> None:
+            self._message = f'demonstration {n} of {len(paths)}'
+
+        count = self.learner.demonstrate(paths, progress)
+        self.get_logger().info(f'{count} demonstrations from {self._demonstrations}')
+
+    def _turn(self) -> bool:
+        """Ingest, or make one gradient step, or publish; False when there was nothing to do."""
+        with self._lock:
+            new = self.learner.ingest()
+            for episode in new:
+                self._message = f'learned of {episode}'
+            if self.learner.ready:
+                self._phase = 'updating'
+                began = time.monotonic()
+                metrics = self.learner.update()
+                self._loss = metrics['loss']
+                if metrics['skipped']:
+                    self.get_logger().warning('an update was not finite and was skipped')
+                took = time.monotonic() - began
+                self._rate = 0.9 * self._rate + 0.1 / max(took, 1e-3)
+                if self.learner.publish_due:
+                    self._phase = 'publishing'
+                    self._announce(self.learner.publish(metrics))
+                return True
+        self._phase = 'waiting'
+        return bool(new)
+
+    def _announce(self, published: Published) -> None:
+        self._newest = published
+        message = WeightsVersion(
+            version=published.version,
+            parent=published.parent,
+            uri=str(published.folder.resolve()),
+            sha256=published.sha256,
+            bytes=published.bytes,
+            policy_id=self.spec.name,
+            train_steps=int(published.about.get('train_steps', 0)),
+            episodes=int(published.about.get('episodes', 0)),
+        )
+        message.header.stamp = self.get_clock().now().to_msg()
+        self._weights.publish(message)
+        self.get_logger().info(f'published weights {published.version}')
+
+    def _fail(self, error: Exception) -> None:
+        self._phase, self._message = 'error', str(error)
+        self.get_logger().error(f'learning stopped for now: {error}')
+
+    def _publish_status(self) -> None:
+        learner = self.learner
+        message = LearnerStatus(
+            phase='paused' if self._paused else self._phase,
+            version=self._newest.version if self._newest else 0,
+            train_steps=learner.algorithm.steps,
+            pending_updates=max(0, learner.owed),
+            episodes=learner.episodes,
+            transitions=learner.replay.transitions,
+            human_transitions=learner.replay.human_transitions,
+            loss=float(self._loss),
+            updates_per_s=float(self._rate),
+            quarantined=learner.replay.quarantined,
+            message=self._message,
+        )
+        message.header.stamp = self.get_clock().now().to_msg()
+        self._status.publish(message)
+
+    def _on_pause(self, request: SetBool.Request, response: SetBool.Response) -> SetBool.Response:
+        self._paused = request.data
+        self._wake.set()
+        response.success = True
+        return response
+
+    def _on_rollback(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+        try:
+            with self._lock:
+                self._announce(self.learner.rollback())
+            response.success, response.message = True, f'version {self._newest.version if self._newest else 0}'
+        except (ValueError, OSError) as error:
+            response.success, response.message = False, str(error)
+        return response
+
+    def _on_snapshot(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+        try:
+            with self._lock:
+                self.learner.save()
+            response.success, response.message = True, str(self.learner.run_dir / 'learner')
+        except OSError as error:
+            response.success, response.message = False, str(error)
+        return response
+
+    def _report(self) -> tuple[bytes, str, dict]:
+        learner = self.learner
+        values = {
+            'episodes': learner.episodes,
+            'train_steps': learner.algorithm.steps,
+            'pending_updates': learner.owed,
+            'updates_per_s': f'{self._rate:.1f}',
+            'quarantined': learner.replay.quarantined,
+        }
+        if self._phase == 'error':
+            return Diagnostics.ERROR, self._message, values
+        return Diagnostics.OK, 'paused' if self._paused else self._phase, values
+
+    def close(self) -> None:
+        """Stop the thread after the step at hand and save the snapshot."""
+        self._closing = True
+        self._wake.set()
+        self._worker.join(timeout=10.0)
+        if self.learner.algorithm.steps:
+            self.learner.save()
+
+
+def main() -> None:
+    """Entry point of ``learner_node``."""
+    run(LearnerNode)

@@ -1,0 +1,28 @@
+# Copyright 2026 The Apprentice authors. SPDX-License-Identifier: Apache-2.0
+"""The ``robot`` parameter that every node has."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from rclpy.node import Node
+
+from apprentice.nodes.runtime import parameter
+from apprentice.robot.parts import share
+from apprentice.robot.spec import RobotSpec
+
+
+def load_robot(node: Node) -> RobotSpec:
+    """Declare ``robot`` and read the file: a path, or the name of one in the package's ``robots`` folder.
+
+    Raises RobotFileError naming cause and remedy.
+    """
+    value = parameter(node, 'robot', 'sim_arm.yaml', 'robot file: a path, or a name in share/apprentice/robots')
+    path = Path(value).expanduser()
+    if not path.exists() and len(path.parts) == 1:
+        name = value if path.suffix else f'{value}.yaml'
+        try:
+            path = share('robots', name)
+        except FileNotFoundError:
+            pass  # RobotSpec.load says what is wrong, with the name the user gave
+    return RobotSpec.load(path)

@@ -1,0 +1,229 @@
+# Copyright 2026 The Apprentice authors. SPDX-License-Identifier: Apache-2.0
+"""The simulated robot: a driver like any other. Publishes cameras and joint states, obeys the controller topic.
+
+Live it runs on the wall clock. In lock-step it owns /clock and waits for the command of each control
+tick, so that simulated time runs as fast as the slowest node allows and nothing is ever late.
+"""
+
+from __future__ import annotations
+
+import io
+import time
+
+import numpy as np
+from apprentice_interfaces.msg import RewardSample
+from apprentice_interfaces.srv import ResetWorld
+from geometry_msgs.msg import PoseStamped, TransformStamped
+from PIL import Image as PillowImage
+from rclpy.node import Node
+from rosgraph_msgs.msg import Clock as ClockMessage
+from sensor_msgs.msg import CompressedImage, Image, JointState
+from std_msgs.msg import Float64MultiArray
+from tf2_msgs.msg import TFMessage
+from trajectory_msgs.msg import JointTrajectory
+
+from apprentice.nodes import convert, qos
+from apprentice.nodes.robot_file import load_robot
+from apprentice.nodes.runtime import Diagnostics, StartupError, parameter, run, wall_timer
+from apprentice.robot.types import Reward, RewardKind
+from apprentice.sim.world import World
+
+
+class SimRobotNode(Node):
+    """MuJoCo behind the topics of a real arm; see the module text."""
+
+    def __init__(self) -> None:
+        super().__init__('sim_robot')
+        self.spec = load_robot(self)
+        seed = parameter(self, 'seed', 0, 'seed of the first start', 0, 2**31)
+        self._lockstep = parameter(self, 'lockstep', False, 'own /clock and wait for each command')
+        rate = parameter(self, 'rate_hz', 0.0, 'control rate; 0 takes control_hz of the robot file', 0.0, 1000.0)
+        self._timeout = parameter(
+            self, 'lockstep_timeout_s', 1.0, 'wall seconds without a command before the tick is repeated', 0.05, 60.0
+        )
+        rate = rate or self.spec.control_hz
+        if self._lockstep and self.spec.command.type != 'joint_trajectory':
+            raise StartupError('lock-step needs stamped commands: set command.type to joint_trajectory')
+        self.world = World(self.spec, seed)
+        self.world.render()  # GL problems show at start, not in the first callback
+        self._period_ns = round(1e9 / rate)
+        self._due_ns = {c.name: round(1e9 / c.rate_hz) for c in self.spec.cameras}
+        # whole seconds of the wall clock: simulated stamps of successive runs never overlap backwards
+        self._now_ns = int(time.time()) * 1_000_000_000
+        self._next_frame_ns = dict.fromkeys(self._due_ns, 0)
+        self._target = self.world.state()
+        self._last_tick = self._last_wall = time.monotonic()
+        self._frames = self._ticks = self._repeats = self._refused = 0
+        self._make_topics()
+        Diagnostics(self, self._report, self.spec.name)
+        if self._lockstep:
+            wall_timer(self, 0.1, self._watch)
+        else:
+            wall_timer(self, 1 / rate, self._live_tick)
+        self._sense()
+
+    def _make_topics(self) -> None:
+        spec = self.spec
+        self._clock = self.create_publisher(ClockMessage, '/clock', 10) if self._lockstep else None
+        self._joints = self.create_publisher(JointState, spec.joint_states_topic, qos.SENSOR_PUBLISHER)
+        self._pose = self.create_publisher(PoseStamped, 'ee_pose', qos.SENSOR_PUBLISHER)
+        self._objects = self.create_publisher(TFMessage, 'sim/object_poses', qos.SENSOR_PUBLISHER)
+        self._truth = self.create_publisher(RewardSample, 'sim/truth', qos.LOG)
+        self._images = {c.name: self.create_publisher(Image, c.topic, qos.SENSOR_PUBLISHER) for c in spec.cameras}
+        self._compressed = {
+            c.name: self.create_publisher(CompressedImage, f'{c.topic}/compressed', qos.SENSOR_PUBLISHER)
+            for c in spec.cameras
+        }
+        if spec.command.type == 'joint_trajectory':
+            self.create_subscription(JointTrajectory, spec.command.topic, self._on_trajectory, qos.COMMAND)
+        else:
+            self.create_subscription(Float64MultiArray, spec.command.topic, self._on_positions, qos.COMMAND)
+        self.create_service(ResetWorld, 'reset_world', self._on_reset)
+
+    def _on_trajectory(self, message: JointTrajectory) -> None:
+        index = {name: i for i, name in enumerate(message.joint_names)}
+        positions = message.points[-1].positions if message.points else ()
+        if set(index) != set(self.spec.joint_names) or len(positions) != len(index):
+            self._refuse(f'trajectory for joints {list(message.joint_names)}, expected {self.spec.joint_names}')
+            return
+        stamp = message.header.stamp.sec * 1_000_000_000 + message.header.stamp.nanosec
+        if self._lockstep and stamp != self._now_ns:
+            return  # an answer to a repeated tick
+        self._command(np.array([positions[index[name]] for name in self.spec.joint_names]))
+
+    def _on_positions(self, message: Float64MultiArray) -> None:
+        if len(message.data) != self.spec.dim:
+            self._refuse(f'{len(message.data)} positions for {self.spec.dim} joints')
+            return
+        self._command(np.array(message.data))
+
+    def _command(self, target: np.ndarray) -> None:
+        if not np.all(np.isfinite(target)):
+            self._refuse('command is not finite; holding the last one')
+            target = self._target
+        self._target = target
+        if self._lockstep:
+            self.world.step(target, self._period_ns * 1e-9)
+            self._now_ns += self._period_ns
+            self._sense()
+
+    def _refuse(self, why: str) -> None:
+        self._refused += 1
+        self.get_logger().error(f'refused command: {why}', throttle_duration_sec=1.0)
+
+    def _live_tick(self) -> None:
+        wall = time.monotonic()
+        # catch up with the wall clock after a late wake-up, but never by more than 0.1 s at once
+        self.world.step(self._target, min(0.1, max(1e-3, wall - self._last_wall)))
+        self._last_wall = wall
+        self._now_ns = self.get_clock().now().nanoseconds
+        self._sense()
+
+    def _watch(self) -> None:
+        if time.monotonic() - self._last_tick > self._timeout:
+            self._repeats += 1
+            self._publish_joints()
+
+    def _sense(self) -> None:
+        """Publish everything that is due at the present time; joint states last, they are the tick."""
+        stamp = self._now_ns * 1e-9
+        if self._clock:
+            message = ClockMessage()
+            message.clock.sec, message.clock.nanosec = divmod(self._now_ns, 1_000_000_000)
+            self._clock.publish(message)
+        due = [name for name, at in self._next_frame_ns.items() if self._now_ns >= at - self._period_ns // 2]
+        if due:
+            frames = self.world.render()
+            for camera in self.spec.cameras:
+                if camera.name in due:
+                    self._publish_frame(camera, frames[camera.name], stamp)
+            reward = Reward(
+                stamp, stamp, RewardKind.TRUTH, self.world.progress(), self.world.progress(), model='simulator'
+            )
+            reward.done_prob = float(self.world.success())
+            sample = convert.reward_msg(reward, '', self.world.instruction)
+            sample.done = bool(reward.done_prob)
+            self._truth.publish(sample)
+        self._publish_objects(stamp)
+        self._publish_joints()
+        self._ticks += 1
+        self._last_tick = time.monotonic()
+
+    def _publish_frame(self, camera, frame: np.ndarray, stamp: float) -> None:
+        late = self._now_ns - self._next_frame_ns[camera.name]
+        step = self._due_ns[camera.name]
+        # keep the nominal grid unless we fell behind by more than a frame
+        self._next_frame_ns[camera.name] = self._now_ns + step - (late if 0 < late < step else 0)
+        message = convert.image_msg(frame, stamp, camera.frame_id)
+        self._images[camera.name].publish(message)
+        self._frames += 1
+        if self._compressed[camera.name].get_subscription_count():
+            buffer = io.BytesIO()
+            PillowImage.fromarray(frame).save(buffer, 'JPEG', quality=90)
+            self._compressed[camera.name].publish(
+                CompressedImage(header=message.header, format='rgb8; jpeg compressed bgr8', data=buffer.getvalue())
+            )
+
+    def _publish_joints(self) -> None:
+        stamp = self._now_ns * 1e-9
+        names = self.spec.joint_names
+        self._joints.publish(
+            convert.joint_state_msg(stamp, names, self.world.state(), self.world.velocity())
+        )
+
+    def _publish_objects(self, stamp: float) -> None:
+        header_stamp = convert.stamp_of(stamp)
+        transforms = []
+        for name, pose in self.world.objects().items():
+            transform = TransformStamped(child_frame_id=name)
+            transform.header.stamp, transform.header.frame_id = header_stamp, self.spec.base_frame
+            place, turn = transform.transform.translation, transform.transform.rotation
+            place.x, place.y, place.z = (float(v) for v in pose[:3])
+            turn.w, turn.x, turn.y, turn.z = (float(v) for v in pose[3:])
+            transforms.append(transform)
+        self._objects.publish(TFMessage(transforms=transforms))
+        position, rotation = self.world.tip()
+        pose = PoseStamped()
+        pose.header.stamp, pose.header.frame_id = header_stamp, self.spec.base_frame
+        pose.pose.position.x, pose.pose.position.y, pose.pose.position.z = (float(v) for v in position)
+        w, x, y, z = convert.quaternion(rotation)
+        pose.pose.orientation.w, pose.pose.orientation.x = w, x
+        pose.pose.orientation.y, pose.pose.orientation.z = y, z
+        self._pose.publish(pose)
+
+    def _on_reset(self, request: ResetWorld.Request, response: ResetWorld.Response) -> ResetWorld.Response:
+        try:
+            response.task = self.world.reset(request.seed, request.task)
+        except ValueError as error:
+            response.success, response.message = False, str(error)
+            return response
+        self._target = self.world.state()
+        if self._lockstep:
+            # the next frame of the grid shows the new start; stale stamps never repeat with new content
+            grid = max(self._due_ns.values(), default=self._period_ns)
+            self._now_ns = (self._now_ns // grid + 1) * grid
+            self._next_frame_ns = dict.fromkeys(self._due_ns, self._now_ns)
+            self._sense()
+        response.success = True
+        return response
+
+    def _report(self) -> tuple[bytes, str, dict]:
+        waiting = time.monotonic() - self._last_tick
+        values = {
+            'frames': self._frames,
+            'ticks': self._ticks,
+            'repeated_ticks': self._repeats,
+            'refused_commands': self._refused,
+            'lockstep': self._lockstep,
+        }
+        if waiting > 3.0:
+            return Diagnostics.WARN, f'no command for {waiting:.1f} s; is the gate running?', values
+        return Diagnostics.OK, 'running', values
+
+    def close(self) -> None:
+        self.world.close()
+
+
+def main() -> None:
+    """Entry point of ``sim_robot_node``."""
+    run(SimRobotNode)

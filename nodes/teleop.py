@@ -1,0 +1,138 @@
+# Copyright 2026 The Apprentice authors. SPDX-License-Identifier: Apache-2.0
+"""A person at the controls. In simulation a scripted one, who watches, takes over, drives, and releases.
+
+Devices publish the same ``human/command``; they plug in beside this node.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from apprentice_interfaces.msg import ControlState, EpisodeState, RewardSample
+from rclpy.node import Node
+from sensor_msgs.msg import JointState
+from std_srvs.srv import SetBool
+from tf2_msgs.msg import TFMessage
+
+from apprentice.nodes import convert, qos
+from apprentice.nodes.robot_file import load_robot
+from apprentice.nodes.runtime import Diagnostics, parameter, run
+from apprentice.robot.chunk import next_setpoint
+from apprentice.robot.parts import load_part
+from apprentice.robot.types import ActionChunk, ControlMode
+from apprentice.sim.world import World
+
+
+class TeleopNode(Node):
+    """Streams the scripted person's joint targets while the gate says HUMAN.
+
+    Presses takeover when the person is out of patience, unless the episode is an evaluation. A takeover
+    from elsewhere (the dashboard) is driven too.
+    """
+
+    def __init__(self) -> None:
+        super().__init__('teleop')
+        self.spec = load_robot(self)
+        person = parameter(
+            self, 'person', 'apprentice.sim.people:ScriptedPerson', 'package.module:Class of the scripted person'
+        )
+        seed = parameter(self, 'seed', 0, 'seed of the person', 0, 2**31)
+        self._takes_over = parameter(self, 'takes_over', True, 'press takeover by themselves when the robot is stuck')
+        rate = parameter(self, 'rate_hz', 0.0, 'rate of joint states; 0 takes the robot file', 0.0, 1000.0)
+        self._period = 1 / (rate or self.spec.control_hz)
+        self._world = World(self.spec)  # for its kinematics; nothing is rendered
+        self._person = load_part(person)(self._world.expert(), seed=seed)
+        self._mode = ControlMode.DISARMED
+        self._episode, self._task, self._watching = '', '', False
+        self._objects: dict[str, np.ndarray] = {}
+        self._progress = 0.0
+        self._plan: ActionChunk | None = None
+        self._setpoint = np.zeros(self.spec.dim)
+        self._asked = None
+        self._takeovers = self._commands = 0
+        self._commands_publisher = self.create_publisher(JointState, 'human/command', qos.SENSOR_PUBLISHER)
+        self._control = self.create_client(SetBool, 'gate/request_control')
+        self.create_subscription(ControlState, 'gate/state', self._on_gate, qos.STATE)
+        self.create_subscription(EpisodeState, 'episode/state', self._on_episode, qos.STATE)
+        self.create_subscription(RewardSample, 'sim/truth', self._on_truth, qos.LOG)
+        self.create_subscription(TFMessage, 'sim/object_poses', self._on_objects, qos.SENSOR)
+        self.create_subscription(JointState, self.spec.joint_states_topic, self._on_joints, qos.SENSOR)
+        Diagnostics(self, self._report, self.spec.name)
+
+    def _on_gate(self, message: ControlState) -> None:
+        mode = ControlMode(message.mode)
+        if mode == ControlMode.HUMAN and self._mode != ControlMode.HUMAN:
+            self._plan = None
+            self._takeovers += 1
+        self._mode = mode
+
+    def _on_episode(self, message: EpisodeState) -> None:
+        running = message.phase == EpisodeState.RUNNING
+        if running and message.episode_id != self._episode:
+            self._person.reset(convert.seconds(message.started))
+            self._asked = None
+            self._progress = 0.0
+        if running:
+            self._episode = message.episode_id
+        self._task = message.task
+        self._watching = running and not message.eval_only
+        if not running and self._mode == ControlMode.HUMAN and message.phase == EpisodeState.ENDED:
+            self._request(False)
+
+    def _on_truth(self, message: RewardSample) -> None:
+        self._progress = message.value
+        if not (self._watching and self._takes_over and self._mode == ControlMode.POLICY):
+            return
+        if self._person.wants_control(convert.seconds(message.t1), self._progress):
+            self._request(True)
+
+    def _on_objects(self, message: TFMessage) -> None:
+        for transform in message.transforms:
+            place, turn = transform.transform.translation, transform.transform.rotation
+            self._objects[transform.child_frame_id] = np.array(
+                [place.x, place.y, place.z, turn.w, turn.x, turn.y, turn.z]
+            )
+
+    def _on_joints(self, message: JointState) -> None:
+        if self._mode != ControlMode.HUMAN or not self._objects or not self._task:
+            return
+        try:
+            state = convert.joint_vector(message, self.spec.joint_names)
+        except convert.MessageError as error:
+            self.get_logger().error(str(error), throttle_duration_sec=1.0)
+            return
+        now = convert.seconds(message.header.stamp)
+        if self._plan is None:
+            self._setpoint = state
+        if self._plan is None or now >= self._plan.stamp + self.spec.action_dt - 1e-6:
+            try:
+                target = self._person.act(state, self._objects, self._task)
+            except (KeyError, ValueError) as error:
+                self.get_logger().error(f'cannot drive {self._task!r}: {error}', throttle_duration_sec=1.0)
+                return
+            # a demonstrated step starts with an observation, so that learner and person share one grid
+            grid = round(now / self.spec.action_dt) * self.spec.action_dt
+            started = now if abs(now - grid) < self._period / 2 else grid - self.spec.action_dt
+            self._plan = ActionChunk(started, target[None], self.spec.action_dt)
+        followed = next_setpoint(self._plan, self._setpoint, now, self._period)
+        if followed:
+            self._setpoint = followed[0]
+        self._commands += 1
+        self._commands_publisher.publish(convert.joint_state_msg(now, self.spec.joint_names, self._setpoint))
+
+    def _request(self, take: bool) -> None:
+        """Press takeover or release; a press that is still unanswered is not repeated."""
+        if self._asked is not None and not self._asked.done():
+            return
+        if not self._control.service_is_ready():
+            self.get_logger().error('gate/request_control is not there; is the gate running?', throttle_duration_sec=5.0)
+            return
+        self._asked = self._control.call_async(SetBool.Request(data=take))
+
+    def _report(self) -> tuple[bytes, str, dict]:
+        values = {'takeovers': self._takeovers, 'commands': self._commands, 'progress': f'{self._progress:.2f}'}
+        return Diagnostics.OK, 'driving' if self._mode == ControlMode.HUMAN else 'watching', values
+
+
+def main() -> None:
+    """Entry point of ``teleop_node``."""
+    run(TeleopNode)

@@ -1,0 +1,121 @@
+# Copyright 2026 The Apprentice authors. SPDX-License-Identifier: Apache-2.0
+"""A small backbone trained from scratch in simulation: language-modulated convolutions, then a transformer."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+from apprentice.policies import text as words
+from apprentice.policies.layers import feed_forward, merge_heads, split_heads
+from apprentice.policies.prefix import Prefix
+
+
+@dataclass(frozen=True)
+class TinyConfig:
+    """Sizes of :class:`TinyBackbone`; ``channels`` are the stages of the image stem:
+    patches of 4 x 4 pixels, then convolutions of stride 2."""
+
+    width: int = 128
+    layers: int = 2
+    heads: int = 4
+    channels: tuple[int, ...] = (48, 64, 96)
+
+
+class Stem(nn.Module):
+    """Image to a grid of tokens. The instruction scales and shifts each stage (FiLM, as in RT-1), so that
+    'the red one' is picked out before tokens are formed. [B, 3, h, w] to [B, (h / 16) * (w / 16), width].
+    """
+
+    def __init__(self, channels: tuple[int, ...], width: int, text_width: int):
+        super().__init__()
+        sizes = (3, *channels)
+        self.stages = nn.ModuleList(
+            nn.Conv2d(a, b, 4, stride=4) if i == 0 else nn.Conv2d(a, b, 3, stride=2, padding=1)
+            for i, (a, b) in enumerate(zip(sizes, sizes[1:]))
+        )
+        self.norms = nn.ModuleList(nn.GroupNorm(8, c) for c in channels)
+        self.films = nn.ModuleList(nn.Linear(text_width, 2 * c) for c in channels)
+        self.out = nn.Linear(channels[-1], width)
+
+    def forward(self, image: torch.Tensor, instruction: torch.Tensor) -> torch.Tensor:
+        x = image
+        for stage, norm, film in zip(self.stages, self.norms, self.films):
+            scale, shift = film(instruction)[:, :, None, None].chunk(2, 1)
+            x = functional.gelu(norm(stage(x)) * (1 + scale) + shift)
+        return self.out(x.flatten(2).transpose(1, 2))
+
+
+class Block(nn.Module):
+    """Pre-norm transformer layer that also returns its keys and values for the expert."""
+
+    def __init__(self, width: int, heads: int):
+        super().__init__()
+        self.heads = heads
+        self.norm_attention, self.norm_mlp = nn.LayerNorm(width), nn.LayerNorm(width)
+        self.qkv, self.out = nn.Linear(width, 3 * width), nn.Linear(width, width)
+        self.mlp = feed_forward(width, 2)
+
+    def forward(
+        self, x: torch.Tensor, mask: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        q, k, v = (split_heads(p, self.heads) for p in self.qkv(self.norm_attention(x)).chunk(3, -1))
+        mixed = functional.scaled_dot_product_attention(q, k, v, attn_mask=mask[:, None, None, :])
+        x = x + self.out(merge_heads(mixed))
+        return x + self.mlp(self.norm_mlp(x)), k, v
+
+
+class TinyBackbone(nn.Module):
+    """Tokens: one per word, one for the state, a grid per camera.
+
+    Args:
+        cameras: name -> (height, width), multiples of 16.
+        state_dim: size of the state vector.
+    """
+
+    def __init__(self, cameras: dict[str, tuple[int, int]], state_dim: int, config: TinyConfig):
+        super().__init__()
+        self.config, self.cameras = config, cameras
+        width = config.width
+        self.words = nn.Embedding(words.BUCKETS, width, padding_idx=0)
+        self.word_position = nn.Parameter(torch.randn(words.LENGTH, width) * 0.02)
+        self.state = nn.Sequential(nn.Linear(state_dim, width), nn.GELU(), nn.Linear(width, width))
+        self.stems = nn.ModuleDict({name: Stem(config.channels, width, width) for name in cameras})
+        grid = 2 ** (len(config.channels) + 1)
+        self.place = nn.ParameterDict(
+            {
+                name: nn.Parameter(torch.randn(h // grid * (w // grid), width) * 0.02)
+                for name, (h, w) in cameras.items()
+            }
+        )
+        self.blocks = nn.ModuleList(Block(width, config.heads) for _ in range(config.layers))
+        self.norm = nn.LayerNorm(width)
+
+    @property
+    def layout(self) -> tuple[int, int, int]:
+        return self.config.layers, self.config.heads, self.config.width // self.config.heads
+
+    def encode(self, images: dict[str, torch.Tensor], state: torch.Tensor, text: Sequence[str]) -> Prefix:
+        """See :class:`~apprentice.policies.prefix.Backbone`. Raises KeyError for a missing camera."""
+        ids = words.tokenize(text).to(state.device)
+        known = ids > 0
+        embedded = self.words(ids)
+        instruction = (embedded * known[..., None]).sum(1) / known.sum(1, keepdim=True).clamp(min=1)
+        tokens = [embedded + self.word_position, self.state(state)[:, None]]
+        for name, stem in self.stems.items():
+            image = images[name].permute(0, 3, 1, 2).to(state.dtype) / 127.5 - 1.0
+            tokens.append(stem(image.contiguous(), instruction) + self.place[name])
+        x = torch.cat(tokens, 1)
+        mask = torch.cat([known, known.new_ones(len(x), x.shape[1] - known.shape[1])], 1)
+        keys, values = [], []
+        for block in self.blocks:
+            x, k, v = block(x, mask)
+            keys.append(k)
+            values.append(v)
+        weight = mask[..., None].to(x.dtype)
+        pooled = (self.norm(x) * weight).sum(1) / weight.sum(1)
+        return Prefix(torch.stack(keys), torch.stack(values), mask, pooled)

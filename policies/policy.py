@@ -1,0 +1,118 @@
+# Copyright 2026 The Apprentice authors. SPDX-License-Identifier: Apache-2.0
+"""The vision-language-action policy: backbone, flow expert and the units of one robot."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from apprentice.policies import flow
+from apprentice.policies.backbones.tiny import TinyBackbone, TinyConfig
+from apprentice.policies.expert import ExpertConfig, FlowExpert
+from apprentice.policies.prefix import Inputs, Prefix
+from apprentice.policies.spec import PolicySpec
+from apprentice.robot.types import Observation
+
+
+@dataclass(frozen=True)
+class PolicyConfig:
+    """Architecture. ``denoise_steps`` are the Euler steps of sampling."""
+
+    backbone: TinyConfig = field(default_factory=TinyConfig)
+    expert: ExpertConfig = field(default_factory=ExpertConfig)
+    denoise_steps: int = 5
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> PolicyConfig:
+        backbone = dict(data['backbone'])
+        backbone['channels'] = tuple(backbone['channels'])
+        return cls(TinyConfig(**backbone), ExpertConfig(**data['expert']), int(data['denoise_steps']))
+
+
+class FlowPolicy(nn.Module):
+    """Observation to action chunk.
+
+    Inside, state and actions are z-scored; actions of relative joints are offsets from the measured
+    state of the same observation. All public methods take and give raw units (rad, m).
+    """
+
+    def __init__(self, spec: PolicySpec, config: PolicyConfig | None = None):
+        super().__init__()
+        self.spec, self.config = spec, config or PolicyConfig()
+        self.backbone = TinyBackbone(spec.cameras, spec.dim, self.config.backbone)
+        self.expert = FlowExpert(spec.dim, spec.horizon, self.backbone.layout, self.config.expert)
+        for name, statistics in (('state', spec.state), ('action', spec.action)):
+            self._constant(f'{name}_mean', statistics.mean)
+            self._constant(f'{name}_std', statistics.std)
+        self._constant('relative', np.asarray(spec.relative, np.float32))
+
+    def _constant(self, name: str, values: np.ndarray) -> None:
+        # not part of the weights: they live in the specification, once
+        self.register_buffer(name, torch.as_tensor(np.asarray(values), dtype=torch.float32), persistent=False)
+
+    def normalize_actions(self, actions: torch.Tensor, state: torch.Tensor) -> torch.Tensor:
+        """Joint targets [B, H, A] (rad, m) to the expert's space; ``state`` is [B, A] in raw units."""
+        offset = state[:, None] * self.relative
+        return (actions - offset - self.action_mean) / self.action_std
+
+    def denormalize_actions(self, actions: torch.Tensor, state: torch.Tensor) -> torch.Tensor:
+        """The inverse of :meth:`normalize_actions`."""
+        return actions * self.action_std + self.action_mean + state[:, None] * self.relative
+
+    def encode(self, inputs: Inputs) -> Prefix:
+        """Raises KeyError for a missing camera and ValueError for a state that is not finite."""
+        if not torch.isfinite(inputs.state).all():
+            raise ValueError('the measured joint state is not finite')
+        state = (inputs.state - self.state_mean) / self.state_std
+        return self.backbone.encode(inputs.images, state, inputs.text)
+
+    def flow_loss(
+        self,
+        prefix: Prefix,
+        actions: torch.Tensor,
+        noise: torch.Tensor,
+        time: torch.Tensor,
+        valid: torch.Tensor | None = None,
+    ) -> torch.Tensor:
+        """Flow-matching loss per item [B]; ``actions`` normalised. See :func:`flow.flow_loss`."""
+        return flow.flow_loss(self.expert, prefix, actions, noise, time, valid)
+
+    @torch.no_grad()
+    def candidates(
+        self, inputs: Inputs, n: int, generator: torch.Generator | None = None
+    ) -> torch.Tensor:
+        """``n`` independent chunks per observation, [B, n, H, A] in raw units. The prefix is encoded once."""
+        prefix = self.encode(inputs).repeat(n)
+        batch = len(inputs.state)
+        noise = torch.randn(batch * n, self.spec.horizon, self.spec.dim, generator=generator)
+        state = inputs.state.repeat_interleave(n, 0)
+        sampled = flow.integrate(self.expert, prefix, noise.to(state.device), self.config.denoise_steps)
+        return self.denormalize_actions(sampled, state).unflatten(0, (batch, n))
+
+    def act(self, observation: Observation, generator: torch.Generator | None = None) -> np.ndarray:
+        """One chunk [H, A] of joint targets for one observation. Raises ValueError if it is not finite."""
+        actions = self.candidates(inputs_of(observation, self.spec), 1, generator)[0, 0].numpy()
+        if not np.all(np.isfinite(actions)):
+            raise ValueError('the policy produced an action that is not finite; the weights are damaged')
+        return actions.astype(np.float64)
+
+
+def inputs_of(observation: Observation, spec: PolicySpec) -> Inputs:
+    """One observation as a batch. Raises ValueError naming the camera that is missing or of another size."""
+    images = {}
+    for name, size in spec.cameras.items():
+        image = observation.images.get(name)
+        if image is None:
+            raise ValueError(f'camera {name!r} has no image; is its driver running?')
+        if image.shape != (*size, 3):
+            raise ValueError(f'camera {name!r} gives {image.shape}, the policy was trained on {(*size, 3)}')
+        images[name] = torch.from_numpy(np.ascontiguousarray(image))[None]
+    state = torch.as_tensor(observation.state, dtype=torch.float32)[None]
+    return Inputs(images, state, [observation.text])

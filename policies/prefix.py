@@ -1,0 +1,66 @@
+# Copyright 2026 The Apprentice authors. SPDX-License-Identifier: Apache-2.0
+"""What passes from a backbone to the flow expert, and the interface of backbones."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+
+
+@dataclass
+class Inputs:
+    """A batch of observations in raw units.
+
+    Attributes:
+        images: camera -> uint8 [B, H, W, 3] RGB.
+        state: float32 [B, dim] (rad, gripper m).
+        text: B instructions.
+    """
+
+    images: dict[str, torch.Tensor]
+    state: torch.Tensor
+    text: Sequence[str]
+
+
+@dataclass
+class Prefix:
+    """Everything the expert may see of an observation.
+
+    Attributes:
+        keys, values: [L, B, heads, P, head_dim], one set per backbone layer.
+        mask: bool [B, P], true where a token is real.
+        pooled: [B, D], a summary for critics.
+    """
+
+    keys: torch.Tensor
+    values: torch.Tensor
+    mask: torch.Tensor
+    pooled: torch.Tensor
+
+    def repeat(self, n: int) -> Prefix:
+        """Each batch item ``n`` times in a row: [B] becomes [B * n]."""
+        return Prefix(
+            self.keys.repeat_interleave(n, 1),
+            self.values.repeat_interleave(n, 1),
+            self.mask.repeat_interleave(n, 0),
+            self.pooled.repeat_interleave(n, 0),
+        )
+
+    def detach(self) -> Prefix:
+        return Prefix(self.keys.detach(), self.values.detach(), self.mask, self.pooled.detach())
+
+
+class Backbone(Protocol):
+    """Observation to prefix; the only seam between a vision-language model and the rest."""
+
+    @property
+    def layout(self) -> tuple[int, int, int]:
+        """(layers, heads, head_dim) of the keys and values."""
+        ...
+
+    def encode(self, images: dict[str, torch.Tensor], state: torch.Tensor, text: Sequence[str]) -> Prefix:
+        """``state`` is normalised, [B, dim]; images are uint8 [B, H, W, 3]."""
+        ...

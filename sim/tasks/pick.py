@@ -1,0 +1,165 @@
+# Copyright 2026 The Apprentice authors. SPDX-License-Identifier: Apache-2.0
+"""Pick up the named cube; another colour is in the scene."""
+
+from __future__ import annotations
+
+import re
+
+import mujoco
+import numpy as np
+
+from apprentice.sim.kinematics import Kinematics
+from apprentice.sim.task import Expert
+from apprentice.sim.world import World
+
+COLOURS = {
+    'red': (0.85, 0.12, 0.1, 1.0),
+    'green': (0.1, 0.65, 0.2, 1.0),
+    'blue': (0.12, 0.25, 0.85, 1.0),
+    'yellow': (0.92, 0.8, 0.1, 1.0),
+}
+HALF_SIZE = 0.02  # m
+LIFTED = 0.08  # m, height of the cube's centre that counts as picked up
+WORKSPACE = ((0.2, -0.13), (0.36, 0.13))  # m, corners of the area of the cubes' centres
+SLOTS = ('first', 'second')
+
+
+def named_colour(instruction: str) -> str:
+    """The colour an instruction asks for. Raises ValueError if it names none."""
+    for word in re.findall(r'[a-z]+', instruction.lower()):
+        if word in COLOURS:
+            return word
+    raise ValueError(f'{instruction!r} names no colour; use one of {sorted(COLOURS)}')
+
+
+class PickCube:
+    """Two cubes of different colours; success when the named one is lifted and the other is not."""
+
+    name = 'pick'
+
+    def __init__(self) -> None:
+        self._colours: dict[str, str] = {}  # colour -> slot
+        self._target = ''
+        self._start_distance = 1.0
+
+    def build(self, model: mujoco.MjSpec) -> None:
+        for slot in SLOTS:
+            body = model.worldbody.add_body(name=slot)
+            body.add_freejoint(name=slot)
+            body.add_geom(
+                name=slot,
+                type=mujoco.mjtGeom.mjGEOM_BOX,
+                size=[HALF_SIZE] * 3,
+                mass=0.05,
+                friction=[1.5, 0.02, 0.001],
+                condim=4,
+                rgba=[1, 1, 1, 1],
+            )
+
+    def reset(self, world: World, rng: np.random.Generator, instruction: str) -> str:
+        names = [str(name) for name in rng.permutation(list(COLOURS))[:2]]
+        if instruction:
+            wanted = named_colour(instruction)
+            if wanted not in names:
+                names[int(rng.integers(2))] = wanted
+        else:
+            instruction = f'pick up the {names[int(rng.integers(2))]} cube'
+        self._target = named_colour(instruction)
+        self._colours = dict(zip(names, SLOTS, strict=True))
+        low, high = np.array(WORKSPACE)
+        while True:
+            places = rng.uniform(low, high, (2, 2))
+            if np.linalg.norm(places[0] - places[1]) > 0.085:  # fingers need room
+                break
+        for (colour, slot), place in zip(self._colours.items(), places, strict=True):
+            yaw = rng.uniform(-0.15, 0.15)
+            world.data.joint(slot).qpos[:] = [*place, HALF_SIZE, np.cos(yaw / 2), 0, 0, np.sin(yaw / 2)]
+            world.model.geom(slot).rgba[:] = COLOURS[colour]
+        mujoco.mj_kinematics(world.model, world.data)
+        self._start_distance = max(0.05, float(np.linalg.norm(world.tip()[0] - self._position(world))))
+        return instruction
+
+    def objects(self, world: World) -> dict[str, np.ndarray]:
+        return {
+            f'cube_{colour}': world.data.joint(slot).qpos[:7].copy() for colour, slot in self._colours.items()
+        }
+
+    def progress(self, world: World) -> float:
+        """0 to 0.4 reaching, 0.5 grasped, to 1 lifting."""
+        if self.success(world):
+            return 1.0
+        cube = self._position(world)
+        reach = 1.0 - np.linalg.norm(world.tip()[0] - cube) / self._start_distance
+        if not self._grasped(world):
+            return float(0.4 * np.clip(reach, 0, 1))
+        lift = (cube[2] - HALF_SIZE) / (LIFTED - HALF_SIZE)
+        return float(0.5 + 0.49 * np.clip(lift, 0, 1))
+
+    def success(self, world: World) -> bool:
+        other = max(
+            (world.data.joint(s).qpos[2] for c, s in self._colours.items() if c != self._target),
+            default=0.0,
+        )
+        return bool(self._position(world)[2] > LIFTED and other < LIFTED and self._grasped(world))
+
+    def expert(self, world: World) -> PickExpert:
+        return PickExpert(world.kinematics(), world.spec.action_dt, world.spec.vector('upper')[-1])
+
+    def _position(self, world: World) -> np.ndarray:
+        return world.data.joint(self._colours[self._target]).qpos[:3]
+
+    def _grasped(self, world: World) -> bool:
+        """Both finger pads touch the named cube."""
+        cube = int(world.model.geom(self._colours[self._target]).id)
+        pads = {int(world.model.geom(name).id) for name in ('pad_left', 'pad_right')}
+        touching = set()
+        for contact in world.data.contact:
+            pair = {int(contact.geom1), int(contact.geom2)}
+            if cube in pair:
+                touching |= pair & pads
+        return touching == pads
+
+
+class PickExpert(Expert):
+    """Reach above, descend, close, lift; decides from the state alone, so it recovers from anywhere.
+
+    Args:
+        kinematics: of the tool with respect to the arm joints.
+        action_dt: seconds between targets.
+        open_width: gripper joint position of the open hand [m].
+        speed: largest tool speed asked for [m/s].
+    """
+
+    HOVER = 0.07  # m above the cube's centre
+    GRASP = 0.004  # m above the cube's centre
+    ALIGNED = 0.008  # m, horizontal error at which to descend
+    DOWN = np.array([[-1.0, 0, 0], [0, 1.0, 0], [0, 0, -1.0]])  # tool z points down, fingers along y
+
+    def __init__(self, kinematics: Kinematics, action_dt: float, open_width: float, speed: float = 0.22):
+        self._kinematics, self._stride, self._open = kinematics, speed * action_dt, open_width
+
+    def act(self, state: np.ndarray, objects: dict[str, np.ndarray], task: str) -> np.ndarray:
+        cube = objects[f'cube_{named_colour(task)}'][:3]
+        joints, width = state[:-1], state[-1]
+        tip, _ = self._kinematics.forward(joints)
+        offset = cube - tip
+        sideways = float(np.linalg.norm(offset[:2]))
+        around = sideways < 2.5 * self.ALIGNED and abs(offset[2] + self.GRASP) < 0.014
+        # closed on something as wide as the cube
+        holding = around and width < 1.3 * HALF_SIZE
+        gripper = self._open
+        if holding:
+            goal, gripper = tip + [0.0, 0.0, 0.2], 0.0
+        elif around:
+            goal, gripper = cube + [0.0, 0.0, self.GRASP], 0.0
+        elif sideways > self.ALIGNED and not (sideways < 2.0 * self.ALIGNED and tip[2] < cube[2] + self.HOVER / 2):
+            # approach along an arc that stays above the neighbours until it is over the cube
+            goal = cube + [0.0, 0.0, self.HOVER]
+            if sideways > 0.03 and tip[2] < cube[2] + self.HOVER - 0.015:
+                goal = np.array([tip[0], tip[1], goal[2]])
+        else:
+            goal = cube + [0.0, 0.0, self.GRASP]
+        step = goal - tip
+        distance = float(np.linalg.norm(step))
+        target = tip + step * min(1.0, self._stride / max(distance, 1e-9))
+        return np.append(self._kinematics.inverse(joints, target, self.DOWN), gripper)

@@ -1,0 +1,107 @@
+# Copyright 2026 The Apprentice authors. SPDX-License-Identifier: Apache-2.0
+"""The parts of the demo that need no graph."""
+
+import argparse
+import os
+import signal
+import socket
+import threading
+import time
+
+import pytest
+
+from apprentice.cli import demo
+
+
+def arguments(*words):
+    parser = argparse.ArgumentParser()
+    demo.add_arguments(parser)
+    return parser.parse_args(words)
+
+
+def test_a_busy_port_gives_the_next_free_one():
+    with socket.socket() as taken:
+        taken.bind(('127.0.0.1', 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        assert demo.free_port(port) > port
+    assert demo.free_port(0) > 0
+
+
+def test_a_domain_in_use_is_passed_over():
+    start = next(s for s in range(100) if demo.free_domain(s) == 1 + s)
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as taken:
+        taken.bind(('', 7400 + 250 * (1 + start)))
+        assert demo.free_domain(start) != 1 + start
+
+
+def test_the_users_domain_is_kept(monkeypatch):
+    monkeypatch.setenv('ROS_DOMAIN_ID', '7')
+    monkeypatch.setenv('ROS_AUTOMATIC_DISCOVERY_RANGE', 'SUBNET')
+    demo.prepare_environment()
+    assert (os.environ['ROS_DOMAIN_ID'], os.environ['ROS_AUTOMATIC_DISCOVERY_RANGE']) == ('7', 'SUBNET')
+
+
+def test_logs_keep_everything_and_show_what_matters(tmp_path, capsys):
+    logs = demo.Logs(tmp_path)
+    logs.line('gate', '[INFO] [1.0] [gate]: PAUSED')
+    logs.line('gate', '[WARN] [1.0] [gate]: HOLD')
+    logs.line('session', 'evaluate 1/2')
+    logs.close()
+    assert (tmp_path / 'gate.log').read_text().count('\n') == 2
+    captured = capsys.readouterr()
+    assert captured.out == 'evaluate 1/2\n'
+    assert 'HOLD' in captured.err
+    assert 'PAUSED' not in captured.err
+
+
+def demonstrations(monkeypatch, tmp_path, code):
+    monkeypatch.setattr(
+        demo, '_DEMONSTRATE', 'import json, os, sys, time\no = json.loads(sys.argv[1])\n' + code
+    )
+    return arguments('--demonstrations', str(tmp_path / 'demonstrations'), '--demonstration-episodes', '3')
+
+
+def test_demonstrations_are_made_once_and_whole(monkeypatch, tmp_path):
+    made = "os.mkdir(o['out']); open(o['out'] + '/a', 'w').write(str(o['episodes']))"
+    args = demonstrations(monkeypatch, tmp_path, made)
+    assert demo.ensure_demonstrations(args, threading.Event())
+    assert (args.demonstrations / 'a').read_text() == '3'
+    args = demonstrations(monkeypatch, tmp_path, 'sys.exit(1)')
+    assert demo.ensure_demonstrations(args, threading.Event())
+    assert [p.name for p in tmp_path.iterdir()] == ['demonstrations']
+
+
+@pytest.mark.parametrize('interrupt', [False, True])
+def test_half_made_demonstrations_are_removed(monkeypatch, tmp_path, interrupt):
+    code = "os.mkdir(o['out'])\n" + ('time.sleep(60)' if interrupt else 'sys.exit(3)')
+    args = demonstrations(monkeypatch, tmp_path, code)
+    event = threading.Event()
+    if interrupt:
+        threading.Timer(0.5, event.set).start()
+    started = time.monotonic()
+    assert not demo.ensure_demonstrations(args, event)
+    assert time.monotonic() - started < 20
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_signals_set_the_event_and_handlers_come_back():
+    before = signal.getsignal(signal.SIGINT)
+    with demo.interruptible() as interrupted:
+        os.kill(os.getpid(), signal.SIGINT)
+        os.kill(os.getpid(), signal.SIGINT)
+        assert interrupted.wait(1.0)
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_an_earlier_run_is_not_overwritten(tmp_path):
+    (tmp_path / 'episodes').mkdir()
+    with pytest.raises(ValueError, match='earlier run'):
+        demo.run(arguments('--run-dir', str(tmp_path)))
+
+
+def test_only_declared_launch_arguments_are_passed(tmp_path):
+    declared = demo._launch_arguments(arguments('--seed', '4'), tmp_path, 1234)
+    assert declared['lockstep'] == 'true'
+    assert declared['seed'] == '4'
+    assert declared['dashboard_port'] == '1234'
