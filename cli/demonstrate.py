@@ -21,9 +21,13 @@ SEED0 = 500_000  # apart from the seeds of learning (1000s) and of held-out eval
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of ``apprentice demonstrate``."""
-    parser.add_argument('--out', type=Path, default=Path('runs/demonstrations'), help='folder of the episode files')
+    parser.add_argument(
+        '--out', type=Path, default=Path('runs/demonstrations'), help='folder of the episode files'
+    )
     parser.add_argument('--episodes', type=int, default=60, help='number of demonstrations (default 60)')
-    parser.add_argument('--seed', type=int, default=0, help='shifts the starts; each seed has its own million')
+    parser.add_argument(
+        '--seed', type=int, default=0, help='shifts the starts; each seed has its own million'
+    )
     parser.add_argument('--robot', default='', help='robot file with a simulator section (default sim_arm)')
     parser.add_argument('--task', default='', help='instruction; default: drawn for each start')
 

@@ -11,9 +11,13 @@ from pathlib import Path
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of ``apprentice eval``."""
-    parser.add_argument('policy', type=Path, nargs='?', help='policy folder (default: the shipped starter policy)')
+    parser.add_argument(
+        'policy', type=Path, nargs='?', help='policy folder (default: the shipped starter policy)'
+    )
     parser.add_argument('--trials', type=int, default=50, help='number of held-out starts (default 50)')
-    parser.add_argument('--first-seed', type=int, default=900_000, help='seed of the first start (default 900000)')
+    parser.add_argument(
+        '--first-seed', type=int, default=900_000, help='seed of the first start (default 900000)'
+    )
     parser.add_argument('--robot', default='', help='robot file with a simulator section (default sim_arm)')
     parser.add_argument('--task', default='', help='instruction; default: drawn for each start')
     parser.add_argument('--seed', type=int, default=0, help='of the sampling noise')

@@ -136,6 +136,7 @@ class _Loader:
         self._scope = Scope(dict(given), environment, Path())
         self._namespace = ''
         self._files: list[Path] = []
+        self._passed: set[str] | None = None  # names an include gave; None in the outermost file
         self.plan = Plan()
 
     def file(self, path: Path) -> None:
@@ -196,6 +197,8 @@ class _Loader:
         entity.done()
         variables = self._scope.variables
         self.plan.arguments.setdefault(name, Argument(name, default, description, choices))
+        if default is None and self._passed is not None and name not in self._passed:
+            raise LaunchError(f'argument {name!r} has no default: the include of this file must pass it')
         if name not in variables:
             if default is None and not self._tolerant:
                 raise LaunchError(f'argument {name!r} ({description}) has no default; pass {name}:=value')
@@ -210,14 +213,18 @@ class _Loader:
 
     def _include(self, entity: Entity) -> None:
         path = Path(self._sub(entity.text('file', required=True)))
+        passed: set[str] = set()
         for argument in entity.entities('arg'):
             name, value = argument.text('name', required=True), argument.text('value', required=True)
             argument.done()
+            passed.add(self._sub(name))
             self._scope.variables[self._sub(name)] = self._sub(value)
         entity.done()
         if not path.name.endswith(('.yaml', '.yml')):
             raise LaunchError(f'{path} is not launch YAML; Python and XML launch files need ros2 launch')
+        outer, self._passed = self._passed, passed
         self.file((self._scope.file.parent / path).resolve())
+        self._passed = outer
 
     def _group(self, entity: Entity) -> None:
         children, scoped = entity.take('children', required=True), entity.take('scoped', True)

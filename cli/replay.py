@@ -1,5 +1,5 @@
 # Copyright 2026 The Apprentice authors. SPDX-License-Identifier: Apache-2.0
-"""``apprentice replay``: look at episode files, or publish one on the graph again."""
+"""Publish recorded episodes on the graph again, or print what is in them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ import sys
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
 import yaml
 from tqdm import tqdm
@@ -22,17 +21,17 @@ from apprentice.robot.spec import RobotFileError, RobotSpec
 from apprentice.robot.types import Episode, Source
 
 
-def add_parser(subparsers: Any) -> None:
-    """Add the command to an ``argparse`` sub-parser collection."""
-    parser = subparsers.add_parser(
-        'replay', help='publish a recorded episode again, or print what is in it', description=__doc__
-    )
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Arguments of ``apprentice replay``."""
     parser.add_argument(
         'files', nargs='+', metavar='FILE', help='episode file (.mcap or .mcap.part) or folder'
     )
     parser.add_argument('--info', action='store_true', help='print a summary; needs no ROS')
     parser.add_argument('--topic', action='append', metavar='T', help='only this topic (may be repeated)')
     parser.add_argument('--rate', type=float, default=1.0, metavar='R', help='speed, 2 is twice as fast')
+    parser.add_argument(
+        '--delay', type=float, default=1.0, metavar='S', help='wall seconds for subscribers to connect first'
+    )
     parser.add_argument('--loop', action='store_true', help='start over at the end, until Ctrl-C')
     parser.add_argument(
         '--publish',
@@ -43,7 +42,6 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument(
         '--robot', metavar='FILE', help='robot file; default: the one recorded in the episode'
     )
-    parser.set_defaults(func=run)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -144,7 +142,7 @@ def _play(path: Path, args: argparse.Namespace) -> None:
         def progress(message: LogMessage) -> None:
             bar.update()
 
-        replay(reader, names, exclude, args.rate, progress)
+        replay(reader, names, exclude, args.rate, progress, args.delay)
 
 
 def _spec(reader: LogReader, robot: str | None) -> RobotSpec:

@@ -167,13 +167,13 @@ class Supervisor:
         self._stopping = False
 
     def _finish(self, running: _Running) -> Exit:
-        end = time.monotonic() + 1.0
+        # what a node started must not outlive it, nor keep its pipes open
+        signal_group(running.popen.pid, signal.SIGKILL)
+        end = time.monotonic() + 2.0
         while running.open and time.monotonic() < end:  # the reader thread takes what is left in the pipes
             time.sleep(0.005)
         code = running.popen.returncode
         del self._running[running.label]
-        # what a node started must not outlive it
-        signal_group(running.popen.pid, signal.SIGKILL)
         if self._guard is not None:
             self._guard.remove(running.popen.pid)
         lines = running.last_lines['stderr'] or running.last_lines['stdout']

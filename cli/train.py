@@ -13,9 +13,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of ``apprentice train``: a subcommand per kind of model."""
     kinds = parser.add_subparsers(dest='kind', metavar='KIND', required=True)
     bc = kinds.add_parser('bc', help='behaviour cloning of a VLA policy')
-    bc.add_argument('--data', type=Path, nargs='+', default=[Path('runs/demonstrations')], help='folders of episodes')
+    bc.add_argument(
+        '--data', type=Path, nargs='+', default=[Path('runs/demonstrations')], help='folders of episodes'
+    )
     bc.add_argument('--out', type=Path, default=Path('runs/policy'), help='folder of the policy')
-    bc.add_argument('--robot', default='', help='robot file the episodes were recorded with (default sim_arm)')
+    bc.add_argument(
+        '--robot', default='', help='robot file the episodes were recorded with (default sim_arm)'
+    )
     bc.add_argument('--steps', type=int, default=2000, help='gradient steps (default 2000)')
     bc.add_argument('--batch', type=int, default=64, help='samples per step (default 64)')
     bc.add_argument('--learning-rate', type=float, default=1e-3, help='peak learning rate (default 1e-3)')
@@ -23,7 +27,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     bc.add_argument('--threads', type=int, default=0, help='threads of torch (default: one per core)')
     bc.add_argument('--seed', type=int, default=0)
     rewards = importlib.import_module('apprentice.cli.train_rewards')
-    rewards.clip_arguments(kinds.add_parser('clip', help='CLIP reward model on simulator renders and captions'))
+    rewards.clip_arguments(
+        kinds.add_parser('clip', help='CLIP reward model on simulator renders and captions')
+    )
     rewards.critic_arguments(kinds.add_parser('critic', help='pairwise progress critic on CLIP embeddings'))
 
 
@@ -51,7 +57,9 @@ def _clone(args: argparse.Namespace) -> int:
     spec = RobotSpec.load(args.robot or share('robots', 'sim_arm.yaml'))
     paths = [path for folder in args.data for path in iter_sealed(folder)]
     if not paths:
-        raise ValueError(f'no episodes in {", ".join(map(str, args.data))}; run `apprentice demonstrate` first')
+        raise ValueError(
+            f'no episodes in {", ".join(map(str, args.data))}; run `apprentice demonstrate` first'
+        )
     episodes = [read_episode(path, spec) for path in tqdm(paths, desc='reading', unit='episode')]
     good = [e for e in episodes if e.outcome == Outcome.SUCCESS and not e.eval_only]
     print(f'{len(good)} of {len(episodes)} episodes are successes and are cloned')

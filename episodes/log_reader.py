@@ -105,7 +105,11 @@ class LogReader:
     def _read_metadata(self) -> dict[str, str]:
         for opcode, body in self._records():
             if opcode == Opcode.METADATA:
-                record = Metadata.read(ReadDataStream(BytesIO(body)))
+                try:
+                    record = Metadata.read(ReadDataStream(BytesIO(body)))
+                except (McapError, struct.error, UnicodeDecodeError) as error:
+                    self._damaged(f'has a damaged description ({error!r})')
+                    continue
                 if record.name == METADATA:
                     return record.metadata
             elif opcode in (Opcode.MESSAGE, Opcode.CHUNK, Opcode.DATA_END):

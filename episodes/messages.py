@@ -114,8 +114,8 @@ def nanoseconds(stamp: Any) -> int:
 @cache
 def _stamp_offset(type_name: str) -> int | None:
     """Offset of the header stamp in the CDR of a type, None where it has none at a fixed place."""
-    if type_name == 'tf2_msgs/msg/TFMessage':
-        return 8  # after the length of the sequence: the header of the first transform
+    if type_name == 'visualization_msgs/msg/MarkerArray':
+        return 8  # after the length of the sequence: the header of the first marker
     fields = (m for m in _FIELD.finditer(_without_comments(definition(type_name))))
     first = next(fields, None)
     return 4 if first is not None and first['type'] in ('std_msgs/Header', 'Header') else None

@@ -58,7 +58,7 @@ class Report:
     """Everything a session collected. Phases: ``evaluate before``, ``learn``, ``evaluate after``.
 
     Attributes:
-        finished: False for the report of an interrupted session.
+        finished: False for the report of an interrupted or failed session.
         agreement: reward model -> see :func:`apprentice.learning.statistics.agreement`.
         frames: camera -> received and dropped (gaps between stamps) frames.
         command: rate of executed commands per second of the robot's clock and of the wall.
@@ -119,7 +119,7 @@ def table(report: Report) -> str:
     rows += _graph_rows(report)
     rows += [('note', note) for note in report.notes]
     if not report.finished:
-        rows.append(('note', 'the session was interrupted: this report is partial'))
+        rows.append(('note', 'the session did not finish: this report is partial'))
     width = max(len(name) for name, _ in rows)
     lines = [f'{name:<{width}}   {value}' for name, value in rows]
     rule = '-' * max(len(line) for line in lines)

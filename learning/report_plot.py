@@ -33,7 +33,7 @@ def draw(report: Report, path: Path) -> None:
     _learning(report, learning)
     _progress(report, progress)
     _loss(report, loss)
-    partial = '' if report.finished else ' (interrupted)'
+    partial = '' if report.finished else ' (not finished)'
     figure.suptitle(f'Session {report.session_id}, seed {report.seed}{partial}')
     temporary = path.with_name(f'.{path.name}.tmp')
     figure.savefig(temporary, format='png', dpi=110)

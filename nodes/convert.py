@@ -26,8 +26,8 @@ def seconds(stamp: Time) -> float:
 
 
 def stamp_of(value: float) -> Time:
-    """Seconds as a stamp, rounded to the nanosecond."""
-    nanoseconds = round(value * 1e9)
+    """Seconds as a stamp, rounded to the microsecond: finer than that, float64 seconds are noise."""
+    nanoseconds = round(value * 1e6) * 1000
     return Time(sec=nanoseconds // 1_000_000_000, nanosec=nanoseconds % 1_000_000_000)
 
 
@@ -147,11 +147,13 @@ def reward_msg(reward: Reward, episode_id: str, instruction: str, frame_id: str 
         camera=reward.camera,
         kind=int(reward.kind),
         value=float(reward.value),
-        std=float('nan'),
+        std=float(reward.std),
         progress=float(reward.progress),
         done_prob=float(reward.done_prob),
-        margin=float('nan'),
+        done=bool(reward.done),
+        margin=float(reward.margin),
         valid=bool(reward.valid),
+        reason=reward.reason,
         model=reward.model,
         version=reward.version,
         t0=stamp_of(reward.t0),
@@ -175,6 +177,10 @@ def reward_of(message: RewardSample) -> Reward:
         model=message.model,
         version=message.version,
         camera=message.camera,
+        std=message.std,
+        margin=message.margin,
+        done=message.done,
+        reason=message.reason,
     )
 
 

@@ -11,6 +11,7 @@ from typing import Any
 from apprentice_interfaces.msg import ControlState, EpisodeState, RewardSample
 from diagnostic_msgs.msg import DiagnosticArray
 
+from apprentice.learning.statistics import wilson
 from apprentice.nodes.convert import seconds
 from apprentice.robot.types import ControlMode, Outcome
 
@@ -27,16 +28,6 @@ MAX_NODES = 64
 def finite(value: float, digits: int = 4) -> float | None:
     """A rounded number for JSON, which has no NaN: None instead."""
     return round(float(value), digits) if math.isfinite(value) else None
-
-
-def wilson(successes: int, trials: int, z: float = 1.96) -> tuple[float, float]:
-    """Wilson score interval (95 % by default) of a success rate; (0, 1) without trials."""
-    if trials == 0:
-        return 0.0, 1.0
-    rate, spread = successes / trials, z * z / trials
-    centre = (rate + spread / 2) / (1 + spread)
-    half = z / (1 + spread) * math.sqrt(rate * (1 - rate) / trials + spread / (4 * trials))
-    return max(0.0, centre - half), min(1.0, centre + half)
 
 
 def name_of(names: tuple[str, ...], index: int) -> str:

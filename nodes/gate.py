@@ -8,9 +8,11 @@ one in control. This process never imports torch.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import time
 from collections import deque
+from pathlib import Path
 
 import numpy as np
 from apprentice_interfaces.msg import ActionChunk, ControlState, EpisodeState, ExecutedCommand
@@ -38,11 +40,10 @@ def load_robot(reference: str) -> RobotSpec:
     """The robot file at a path, or the shipped one of that name. Raises StartupError or RobotFileError."""
     if not reference:
         raise StartupError('parameter robot is empty; pass the path of a robot file, or sim_arm')
-    for candidate in (reference, f'{reference}.yaml'):
-        try:
-            return RobotSpec.load(share('robots', candidate))
-        except FileNotFoundError:
-            continue
+    if not Path(reference).is_file():
+        for candidate in (reference, f'{reference}.yaml'):
+            with contextlib.suppress(FileNotFoundError):
+                return RobotSpec.load(share('robots', candidate))
     return RobotSpec.load(reference)
 
 

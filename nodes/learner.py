@@ -209,3 +209,7 @@ class LearnerNode(Node):
 def main() -> None:
     """Entry point of ``learner_node``."""
     run(LearnerNode)
+
+
+if __name__ == '__main__':
+    main()

@@ -6,6 +6,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +23,7 @@ from apprentice.policies.policy import FlowPolicy
 from apprentice.robot.parts import share
 from apprentice.robot.types import ActionChunk, ControlMode, Observation
 
+_SAME_S = 2e-6  # stamps are rounded to the microsecond
 _PLANS_IN = (ControlMode.POLICY, ControlMode.PAUSED)
 
 
@@ -40,6 +42,8 @@ class PolicyNode(ManagedNode):
         self._mode, self._epoch, self._since = ControlMode.DISARMED, 0, 0.0
         self._task, self._episode = '', ''
         self._planned = (-1, -1.0)  # epoch and stamp of the last observation handed to the planner
+        self._seen: Observation | None = None
+        self._received = 0.0
         self._seq = 0
         self._error = ''
         self._latency: deque[float] = deque(maxlen=200)
@@ -79,23 +83,34 @@ class PolicyNode(ManagedNode):
         if message.epoch != self._epoch:
             self._since = convert.seconds(message.since)
         self._mode, self._epoch = ControlMode(message.mode), message.epoch
+        self._plan()
 
     def _on_episode(self, message: EpisodeState) -> None:
         self._episode = message.episode_id
         self._task = message.task if message.phase in (EpisodeState.READY, EpisodeState.RUNNING) else ''
+        self._plan()
 
     def _on_observation(self, images: dict[str, np.ndarray], state: np.ndarray, stamp: float) -> None:
+        self._seen = Observation(stamp, images, state, '')
+        self._received = time.monotonic()
+        self._plan()
+
+    def _plan(self) -> None:
+        """Hand the newest observation to the planner if a chunk is due. Called whenever that may have changed:
+        in lock-step no further observation comes until somebody has planned from this one.
+        """
         shadow = self._mode == ControlMode.HUMAN
-        if not self.active or not self._task or not (shadow or self._mode in _PLANS_IN):
+        if not self.active or not self._seen or not self._task or not (shadow or self._mode in _PLANS_IN):
             return
         epoch, last = self._planned
-        if epoch == self._epoch and stamp < last + self._stride * self.spec.action_dt - 1e-6:
+        stamp = self._seen.stamp
+        if epoch == self._epoch and stamp < last + self._stride * self.spec.action_dt - _SAME_S:
             return
-        if stamp < self._since:
+        if stamp < self._since - _SAME_S:
             return  # seen before control changed hands
         self._planned = (self._epoch, stamp)
         with self._wake:
-            self._mailbox = (Observation(stamp, images, state, self._task), self._epoch, shadow, time.monotonic())
+            self._mailbox = (replace(self._seen, text=self._task), self._epoch, shadow, self._received)
             self._wake.notify()
 
     def _work(self) -> None:
@@ -193,3 +208,7 @@ class PolicyNode(ManagedNode):
 def main() -> None:
     """Entry point of ``policy_node``."""
     run(PolicyNode)
+
+
+if __name__ == '__main__':
+    main()

@@ -20,7 +20,6 @@ from apprentice_interfaces.msg import (
 from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import Image, JointState
 from std_msgs.msg import Float64MultiArray
-from tf2_msgs.msg import TFMessage
 from trajectory_msgs.msg import JointTrajectory
 
 from apprentice.episodes.log_writer import qos_text
@@ -123,7 +122,6 @@ def recorded_topics(spec: RobotSpec) -> list[RecordedTopic]:
         RecordedTopic('human/command', JointState, deep_sensor),
         RecordedTopic('reward/sample', RewardSample, log),
         RecordedTopic('sim/truth', RewardSample, log),
-        RecordedTopic('sim/object_poses', TFMessage, deep_sensor, True),
         RecordedTopic('episode/state', EpisodeState, state, True),
         RecordedTopic('learner/weights', WeightsVersion, state, True),
         RecordedTopic('policy/weights_ack', WeightsAck, state, True),

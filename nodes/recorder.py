@@ -39,6 +39,10 @@ def _ns(stamp: Any) -> int:
     return stamp.sec * 1_000_000_000 + stamp.nanosec
 
 
+def _any_topic(name: str, type_name: str) -> RecordedTopic:
+    return RecordedTopic(name, message_type(type_name), profile(False, False, 100), lasting=True)
+
+
 @dataclass
 class _Episode:
     """The episode being recorded."""
@@ -62,7 +66,7 @@ class Recorder(Node):
         )
         robot = runtime.parameter(self, 'robot', '', 'robot file; empty: the simulated arm')
         extra = runtime.parameter(
-            self, 'extra_topics', [''], 'more topics to record, each name:package/msg/Name'
+            self, 'extra_topics', [''], 'more topics to record, each name or name:package/msg/Name'
         )
         self._linger_s = runtime.parameter(
             self, 'linger_s', 2.0, 'longest wall time to wait for late rewards after the end [s]', 0.0, 60.0
@@ -78,9 +82,14 @@ class Recorder(Node):
             'namespace': self.get_namespace(),
         }
         self._topics = recorded_topics(self._spec)
+        # topics of any type: those without one are looked for on the graph
+        self._undiscovered = ['sim/object_poses']
         for entry in filter(None, extra):
             name, _, type_name = entry.partition(':')
-            self._topics.append(RecordedTopic(name, message_type(type_name), profile(False, False, 100)))
+            if type_name:
+                self._topics.append(_any_topic(name, type_name))
+            else:
+                self._undiscovered.append(name)
         self._background = BackgroundWriter(Path(run_dir).expanduser() / 'episodes', min_free)
         self._episode: _Episode | None = None
         self._outcomes: dict[str, tuple[Path, int]] = {}  # episode id -> file, outcome recorded or labelled
@@ -90,7 +99,10 @@ class Recorder(Node):
         self.create_service(Trigger, 'recorder/flush', self._flush)
         for topic in self._topics:
             self._subscribe(topic)
-        runtime.wall_timer(self, 0.05, self._tick)
+        self._timers = [
+            runtime.wall_timer(self, 0.05, self._tick),
+            runtime.wall_timer(self, 1.0, self._discover),
+        ]
         self._diagnostics = runtime.Diagnostics(self, self._report, self._spec.name)
         self.get_logger().info(f'recording {self._spec.name} into {self._background.folder}')
 
@@ -111,6 +123,30 @@ class Recorder(Node):
                 special(topic, data)
 
         self.create_subscription(topic.message, topic.name, receive, topic.qos, raw=True)
+
+    def _discover(self) -> None:
+        """Subscribe to topics whose type became known."""
+        if not self._undiscovered:
+            return
+        types = dict(self.get_topic_names_and_types())
+        for name in list(self._undiscovered):
+            found = types.get(self.resolve_topic_name(name))
+            if not found:
+                continue
+            self._undiscovered.remove(name)
+            try:
+                topic = _any_topic(name, found[0])
+            except (runtime.StartupError, ValueError) as error:
+                self.get_logger().warning(f'{name} is not recorded: {error}')
+                continue
+            self._topics.append(topic)
+            self._subscribe(topic)
+            if self._episode is not None:
+                self._declare(topic, self._episode.writer)
+
+    def _declare(self, topic: RecordedTopic, writer: LogWriter) -> None:
+        writer.add_topic(topic.resolved, topic.type_name, topic.name.lstrip('/'), topic.qos_text)
+        topic.begin()
 
     def _receive(self, topic: RecordedTopic, data: bytes) -> None:
         stamp = header_stamp(topic.type_name, data) or self.get_clock().now().nanoseconds
@@ -159,8 +195,7 @@ class Recorder(Node):
         self._episode = _Episode(state, writer, begin)
         kept: list[tuple[int, bytes, RecordedTopic]] = []
         for topic in self._topics:
-            writer.add_topic(topic.resolved, topic.type_name, topic.name.lstrip('/'), topic.qos_text)
-            topic.begin()
+            self._declare(topic, writer)
             kept += [(stamp, data, topic) for stamp, data in topic.since(begin)]
         for stamp, data, topic in sorted(kept, key=lambda entry: entry[0]):
             self._write(topic, stamp, data)

@@ -194,9 +194,11 @@ def run(factory: Callable[[], Node]) -> None:
         else:
             traceback.print_exc()
             code = 1
-    except Exception:
-        traceback.print_exc()
-        code = 1
+    except Exception as error:
+        # an interrupt that strikes inside a call of pybind11 comes out as one of these two
+        if not (stopping and isinstance(error, (RuntimeError, SystemError))):
+            traceback.print_exc()
+            code = 1
     finally:
         stopping.append(0)
         if node is not None:

@@ -126,8 +126,9 @@ class SessionNode(Node):
             self._thread.join(5.0)
         if not self.report.finished:
             self._write()
-            sys.stdout.write(table(self.report))
-            sys.stdout.flush()
+            if self.report.before or self.report.learning:
+                sys.stdout.write('\n' + table(self.report))
+                sys.stdout.flush()
 
     # the plan's thread
 

@@ -13,20 +13,22 @@ import time
 import numpy as np
 from apprentice_interfaces.msg import RewardSample
 from apprentice_interfaces.srv import ResetWorld
-from geometry_msgs.msg import PoseStamped, TransformStamped
+from geometry_msgs.msg import PoseStamped
 from PIL import Image as PillowImage
 from rclpy.node import Node
 from rosgraph_msgs.msg import Clock as ClockMessage
 from sensor_msgs.msg import CompressedImage, Image, JointState
 from std_msgs.msg import Float64MultiArray
-from tf2_msgs.msg import TFMessage
 from trajectory_msgs.msg import JointTrajectory
+from visualization_msgs.msg import Marker, MarkerArray
 
 from apprentice.nodes import convert, qos
 from apprentice.nodes.robot_file import load_robot
 from apprentice.nodes.runtime import Diagnostics, StartupError, parameter, run, wall_timer
 from apprentice.robot.types import Reward, RewardKind
 from apprentice.sim.world import World
+
+_SAME_NS = 1000  # stamps pass through float64 seconds
 
 
 class SimRobotNode(Node):
@@ -64,10 +66,10 @@ class SimRobotNode(Node):
 
     def _make_topics(self) -> None:
         spec = self.spec
-        self._clock = self.create_publisher(ClockMessage, '/clock', 10) if self._lockstep else None
+        self._clock_topic = self.create_publisher(ClockMessage, '/clock', 10) if self._lockstep else None
         self._joints = self.create_publisher(JointState, spec.joint_states_topic, qos.SENSOR_PUBLISHER)
         self._pose = self.create_publisher(PoseStamped, 'ee_pose', qos.SENSOR_PUBLISHER)
-        self._objects = self.create_publisher(TFMessage, 'sim/object_poses', qos.SENSOR_PUBLISHER)
+        self._objects = self.create_publisher(MarkerArray, 'sim/object_poses', qos.SENSOR_PUBLISHER)
         self._truth = self.create_publisher(RewardSample, 'sim/truth', qos.LOG)
         self._images = {c.name: self.create_publisher(Image, c.topic, qos.SENSOR_PUBLISHER) for c in spec.cameras}
         self._compressed = {
@@ -87,7 +89,7 @@ class SimRobotNode(Node):
             self._refuse(f'trajectory for joints {list(message.joint_names)}, expected {self.spec.joint_names}')
             return
         stamp = message.header.stamp.sec * 1_000_000_000 + message.header.stamp.nanosec
-        if self._lockstep and stamp != self._now_ns:
+        if self._lockstep and abs(stamp - self._now_ns) > _SAME_NS:
             return  # an answer to a repeated tick
         self._command(np.array([positions[index[name]] for name in self.spec.joint_names]))
 
@@ -127,10 +129,10 @@ class SimRobotNode(Node):
     def _sense(self) -> None:
         """Publish everything that is due at the present time; joint states last, they are the tick."""
         stamp = self._now_ns * 1e-9
-        if self._clock:
+        if self._clock_topic:
             message = ClockMessage()
             message.clock.sec, message.clock.nanosec = divmod(self._now_ns, 1_000_000_000)
-            self._clock.publish(message)
+            self._clock_topic.publish(message)
         due = [name for name, at in self._next_frame_ns.items() if self._now_ns >= at - self._period_ns // 2]
         if due:
             frames = self.world.render()
@@ -173,15 +175,18 @@ class SimRobotNode(Node):
 
     def _publish_objects(self, stamp: float) -> None:
         header_stamp = convert.stamp_of(stamp)
-        transforms = []
-        for name, pose in self.world.objects().items():
-            transform = TransformStamped(child_frame_id=name)
-            transform.header.stamp, transform.header.frame_id = header_stamp, self.spec.base_frame
-            place, turn = transform.transform.translation, transform.transform.rotation
+        markers = []
+        for number, (name, pose) in enumerate(self.world.objects().items()):
+            # a marker carries name and pose in one standard message, and RViz shows it
+            marker = Marker(ns=name, id=number, type=Marker.CUBE, action=Marker.ADD)
+            marker.header.stamp, marker.header.frame_id = header_stamp, self.spec.base_frame
+            place, turn = marker.pose.position, marker.pose.orientation
             place.x, place.y, place.z = (float(v) for v in pose[:3])
             turn.w, turn.x, turn.y, turn.z = (float(v) for v in pose[3:])
-            transforms.append(transform)
-        self._objects.publish(TFMessage(transforms=transforms))
+            marker.scale.x = marker.scale.y = marker.scale.z = 0.04
+            marker.color.r = marker.color.g = marker.color.b = marker.color.a = 1.0
+            markers.append(marker)
+        self._objects.publish(MarkerArray(markers=markers))
         position, rotation = self.world.tip()
         pose = PoseStamped()
         pose.header.stamp, pose.header.frame_id = header_stamp, self.spec.base_frame
@@ -227,3 +232,7 @@ class SimRobotNode(Node):
 def main() -> None:
     """Entry point of ``sim_robot_node``."""
     run(SimRobotNode)
+
+
+if __name__ == '__main__':
+    main()

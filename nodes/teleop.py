@@ -6,12 +6,14 @@ Devices publish the same ``human/command``; they plug in beside this node.
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from apprentice_interfaces.msg import ControlState, EpisodeState, RewardSample
 from rclpy.node import Node
 from sensor_msgs.msg import JointState
 from std_srvs.srv import SetBool
-from tf2_msgs.msg import TFMessage
+from visualization_msgs.msg import MarkerArray
 
 from apprentice.nodes import convert, qos
 from apprentice.nodes.robot_file import load_robot
@@ -54,7 +56,7 @@ class TeleopNode(Node):
         self.create_subscription(ControlState, 'gate/state', self._on_gate, qos.STATE)
         self.create_subscription(EpisodeState, 'episode/state', self._on_episode, qos.STATE)
         self.create_subscription(RewardSample, 'sim/truth', self._on_truth, qos.LOG)
-        self.create_subscription(TFMessage, 'sim/object_poses', self._on_objects, qos.SENSOR)
+        self.create_subscription(MarkerArray, 'sim/object_poses', self._on_objects, qos.SENSOR)
         self.create_subscription(JointState, self.spec.joint_states_topic, self._on_joints, qos.SENSOR)
         Diagnostics(self, self._report, self.spec.name)
 
@@ -85,10 +87,10 @@ class TeleopNode(Node):
         if self._person.wants_control(convert.seconds(message.t1), self._progress):
             self._request(True)
 
-    def _on_objects(self, message: TFMessage) -> None:
-        for transform in message.transforms:
-            place, turn = transform.transform.translation, transform.transform.rotation
-            self._objects[transform.child_frame_id] = np.array(
+    def _on_objects(self, message: MarkerArray) -> None:
+        for marker in message.markers:
+            place, turn = marker.pose.position, marker.pose.orientation
+            self._objects[marker.ns] = np.array(
                 [place.x, place.y, place.z, turn.w, turn.x, turn.y, turn.z]
             )
 
@@ -110,8 +112,7 @@ class TeleopNode(Node):
                 self.get_logger().error(f'cannot drive {self._task!r}: {error}', throttle_duration_sec=1.0)
                 return
             # a demonstrated step starts with an observation, so that learner and person share one grid
-            grid = round(now / self.spec.action_dt) * self.spec.action_dt
-            started = now if abs(now - grid) < self._period / 2 else grid - self.spec.action_dt
+            started = math.floor(now / self.spec.action_dt + 1e-3) * self.spec.action_dt
             self._plan = ActionChunk(started, target[None], self.spec.action_dt)
         followed = next_setpoint(self._plan, self._setpoint, now, self._period)
         if followed:
@@ -136,3 +137,7 @@ class TeleopNode(Node):
 def main() -> None:
     """Entry point of ``teleop_node``."""
     run(TeleopNode)
+
+
+if __name__ == '__main__':
+    main()

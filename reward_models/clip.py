@@ -36,7 +36,9 @@ def goal_baseline_reward(s: np.ndarray, g: np.ndarray, b: np.ndarray, alpha: flo
     line = g - b
     length = float(np.linalg.norm(line))
     if length < 1e-6:
-        raise RewardModelError('goal and baseline descriptions have the same embedding; word them differently')
+        raise RewardModelError(
+            'goal and baseline descriptions have the same embedding; word them differently'
+        )
     d = line / length
     keep = (1.0 - alpha) ** 2
     return 1.0 - 0.5 * (keep * (2.0 - 2.0 * (s @ g)) + (1.0 - keep) * (s @ d - g @ d) ** 2)
@@ -46,7 +48,7 @@ class ClipReward:
     """Similarity of what the cameras see to a description of success.
 
     ``value`` is the goal-baseline reward, averaged over views; ``done_prob`` the softmax over the goal,
-    the same goal for wrong objects, and the baselines; ``margin`` the value minus the best value under a
+    the same goal for wrong objects, the baselines and the prompts' contrasts; ``margin`` the value minus the best value under a
     wrong instruction.
 
     Args:
@@ -148,8 +150,8 @@ class ClipReward:
 
     def _goal_probability(self, s: np.ndarray, text: str, wrong: Sequence[str]) -> np.ndarray:
         goals = [self.encoder.mean_text(self.prompts.goals(item)) for item in (text, *wrong)]
-        baselines = self.encoder.text(self.prompts.baselines(text))
-        logits = self._scale * (s @ np.stack([*goals, *baselines]).T)
+        contrasts = self.encoder.text(self.prompts.contrasts(text))
+        logits = self._scale * (s @ np.stack([*goals, *contrasts]).T)
         logits = np.exp(logits - logits.max(axis=-1, keepdims=True))
         return logits[..., 0] / logits.sum(axis=-1)
 

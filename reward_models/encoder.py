@@ -107,7 +107,9 @@ class ClipEncoder:
             local = _cached(tag)
             if local is None:
                 raise _needs_download(text)
-            options: dict[str, Any] = {key: tag[key] for key in ('mean', 'std', 'interpolation') if key in tag}
+            options: dict[str, Any] = {
+                key: tag[key] for key in ('mean', 'std', 'interpolation') if key in tag
+            }
             return cls._create(
                 name,
                 local,
@@ -198,7 +200,9 @@ class ClipEncoder:
         parts = []
         with self._torch.inference_mode(), self._lock:
             for start in range(0, len(flat), BATCH):
-                embedding = self.network.encode_image(self.prepare(flat[start : start + BATCH]), normalize=True)
+                embedding = self.network.encode_image(
+                    self.prepare(flat[start : start + BATCH]), normalize=True
+                )
                 parts.append(embedding.float().cpu().numpy())
         return np.concatenate(parts).reshape(*images.shape[:-3], -1)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 from apprentice.reward_models.base import RewardModelError
@@ -19,6 +19,7 @@ class Prompts:
         pattern: regular expression with the named group ``object``.
         goal: descriptions of success; ``{object}`` is replaced. Several are averaged.
         baseline: descriptions of the scene in which nothing has been achieved.
+        contrast: further states that are not success; only the softmax of ``done_prob`` uses them.
         objects: every object an instruction may name; the others make wrong instructions.
         instruction: how a wrong instruction is worded.
     """
@@ -26,13 +27,14 @@ class Prompts:
     pattern: str = r'(?:pick up|grasp|lift) (?:the |a )?(?P<object>.+?)\s*\.?$'
     goal: tuple[str, ...] = ('{instruction}',)
     baseline: tuple[str, ...] = ('a robot arm and objects on a table',)
+    contrast: tuple[str, ...] = ()
     objects: tuple[str, ...] = ()
     instruction: str = 'pick up the {object}'
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> Prompts:
         """Build from JSON or YAML data; lists become tuples. Raises RewardModelError."""
-        known = {'pattern', 'goal', 'baseline', 'objects', 'instruction'}
+        known = {field.name for field in fields(cls)}
         unknown = set(data) - known
         if unknown:
             raise RewardModelError(f'prompts: unknown field {sorted(unknown)}; known: {sorted(known)}')
@@ -49,13 +51,7 @@ class Prompts:
         return prompts
 
     def to_dict(self) -> dict[str, Any]:
-        return {
-            'pattern': self.pattern,
-            'goal': list(self.goal),
-            'baseline': list(self.baseline),
-            'objects': list(self.objects),
-            'instruction': self.instruction,
-        }
+        return {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(self).items()}
 
     def object_of(self, instruction: str) -> str:
         """The object an instruction names; the whole instruction if the pattern does not match."""
@@ -67,6 +63,9 @@ class Prompts:
 
     def baselines(self, instruction: str) -> list[str]:
         return self._fill(self.baseline, instruction)
+
+    def contrasts(self, instruction: str) -> list[str]:
+        return self._fill((*self.baseline, *self.contrast), instruction)
 
     def wrong_instructions(self, instruction: str) -> list[str]:
         """The same request for every other known object; empty if the object is unknown."""

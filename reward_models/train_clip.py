@@ -64,8 +64,8 @@ def train_clip(
     prompts: Prompts,
     reward: dict[str, Any],
     seed: int = 0,
-    steps: int = 1200,
-    batch: int = 192,
+    steps: int = 700,
+    batch: int = 128,
     learning_rate: float = 2e-3,
     progress: Progress | None = None,
 ) -> dict[str, float]:
@@ -101,6 +101,7 @@ def train_clip(
     config = architecture(images.shape[1], vocabulary_size(merges))
     _write(folder / CONFIG, config)
     model = open_clip.create_model(f'local-dir:{folder}', load_weights=False)
+    model = model.to(memory_format=torch.channels_last)  # half the time of a step on a CPU
     tokenizer = open_clip.get_tokenizer(f'local-dir:{folder}', bpe_path=str(folder / VOCABULARY))
     tokens = tokenizer(list(sentences))
 

@@ -125,6 +125,10 @@ class Reward:
     model: str = ''
     version: str = ''
     camera: str = ''
+    std: float = float('nan')
+    margin: float = float('nan')
+    done: bool = False
+    reason: str = ''
 
 
 @dataclass

@@ -95,11 +95,11 @@ def example(folder, end=330) -> Log:
     log.joints(-20, 0.01, 0.02)
     log.executed(-10, 0.9, 0.9, source=3)
     log.state(0, 3)
-    for at, value in ((20, 10), (70, 11), (120, 12), (170, 13), (220, 14), (270, 15), (320, 16)):
+    for at, value in ((20.0, 10), (70, 11), (120, 12), (170, 13), (220, 14), (270, 15), (320, 16)):
         log.frame('fast', at, value)
     for at, value in ((70, 2), (120.0005, 3), (280, 4)):
         log.frame('slow', at, value)
-    for at, a in ((0, 0.1), (50, 0.2), (119, 0.3), (121, 0.4), (200, 0.5), (230, 0.6)):
+    for at, a in ((0.0, 0.1), (50, 0.2), (119, 0.3), (121, 0.4), (200, 0.5), (230, 0.6)):
         log.joints(at, a, -a)
     log.executed(0, 0.8, 0.8, source=3)
     log.executed(20, 0.11, 0.12)

@@ -49,6 +49,8 @@ def test_sealed_file_is_indexed_compressed_and_complete(tmp_path):
         reader = make_reader(stream, validate_crcs=True)
         assert reader.get_header().profile == 'ros2'
         summary = reader.get_summary()
+        assert summary is not None
+        assert summary.statistics is not None
         assert summary.statistics.message_count == 10
         assert summary.chunk_indexes[0].compression == 'zstd'
         (channel,) = summary.channels.values()
@@ -166,7 +168,9 @@ while True:
 
 
 def test_killed_process_loses_at_most_the_last_second(tmp_path):
-    process = subprocess.Popen([sys.executable, '-c', KILLED, str(tmp_path)], stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        [sys.executable, '-c', KILLED, str(tmp_path)], stdout=subprocess.PIPE, text=True
+    )
     assert process.stdout is not None
     process.stdout.readline()
     time.sleep(2.7)
@@ -292,5 +296,3 @@ def test_really_full_disk(tmp_path):
         assert numbers(writer.seal()) == list(range(45))
     finally:
         subprocess.run(['umount', '-l', str(tmp_path)], check=False)
-
-

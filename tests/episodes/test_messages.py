@@ -1,4 +1,6 @@
 # Copyright 2026 The Apprentice authors. SPDX-License-Identifier: Apache-2.0
+import struct
+
 import numpy as np
 import pytest
 from mcap.records import Schema
@@ -13,7 +15,9 @@ TYPES = (
 
 
 def decode(kind, data):
-    return DecoderFactory().decoder_for('cdr', Schema(1, definition(kind).encode(), 'ros2msg', kind))(data)
+    decoder = DecoderFactory().decoder_for('cdr', Schema(1, definition(kind).encode(), 'ros2msg', kind))
+    assert decoder is not None
+    return decoder(data)
 
 
 def test_definition_holds_all_types_it_needs_once():
@@ -45,9 +49,9 @@ def test_ros_reads_what_we_encode_and_we_what_ros_encodes():
     fields = {'header': {'stamp': {'sec': 7}}, 'name': ['a', 'joint2'], 'position': [0.5, -1.25]}
     assert ros.deserialize_message(encode('sensor_msgs/msg/JointState', fields), JointState) == state
     command = ExecutedCommand(seq=5, source=2, takeover_id=3, episode_id='e1', executed=[0.5, 0.25])
-    fields = {'seq': 5, 'source': 2, 'takeover_id': 3, 'episode_id': 'e1', 'executed': [0.5, 0.25]}
+    numbers = {'seq': 5, 'source': 2, 'takeover_id': 3, 'episode_id': 'e1', 'executed': [0.5, 0.25]}
     kind = 'apprentice_interfaces/msg/ExecutedCommand'
-    assert ros.deserialize_message(encode(kind, fields), ExecutedCommand) == command
+    assert ros.deserialize_message(encode(kind, numbers), ExecutedCommand) == command
     assert list(decode(kind, ros.serialize_message(command)).executed) == [0.5, 0.25]
     image = Image(height=1, width=2, step=6, encoding='rgb8', data=bytes(range(6)))
     image.header.frame_id = 'cam'
@@ -88,8 +92,8 @@ def test_depth_and_damaged_images_are_refused():
 
 
 def test_stamp_of_transforms_and_of_unstamped_types():
-    transform = {'header': {'stamp': {'sec': 3, 'nanosec': 5}}}
-    assert header_stamp('tf2_msgs/msg/TFMessage', encode('tf2_msgs/msg/TFMessage', {'transforms': [transform]}))
-    assert header_stamp('tf2_msgs/msg/TFMessage', encode('tf2_msgs/msg/TFMessage', {})) is None
+    one = b'\0\1\0\0' + struct.pack('<IiI', 1, 3, 5) + bytes(80)
+    assert header_stamp('visualization_msgs/msg/MarkerArray', one) == 3_000_000_005
+    assert header_stamp('visualization_msgs/msg/MarkerArray', b'\0\1\0\0' + struct.pack('<I', 0)) is None
     kind = 'std_msgs/msg/Float64MultiArray'
     assert header_stamp(kind, encode(kind, {'data': [1.0, 2.0]})) is None

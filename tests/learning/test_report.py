@@ -126,9 +126,9 @@ def test_table_says_what_was_measured(report):
         'AUC undefined',
     ):
         assert part in text
-    assert 'interrupted' not in text
+    assert 'partial' not in text
     report.finished = False
-    assert 'interrupted' in table(report)
+    assert 'partial' in table(report)
 
 
 def test_a_helped_success_does_not_count():

@@ -2,6 +2,7 @@
 """The dashboard node as a process of its own on a real ROS graph; the page's side is a websocket."""
 
 import asyncio
+import contextlib
 import io
 import json
 import os
@@ -35,7 +36,7 @@ from std_msgs.msg import String
 from std_srvs.srv import SetBool, Trigger
 
 from apprentice.nodes import convert, qos
-from apprentice.nodes.dashboard_state import Counters, Curves, Rate, wilson
+from apprentice.nodes.dashboard_state import Counters, Curves, Rate
 from apprentice.robot.parts import share
 from apprentice.robot.spec import RobotSpec
 from apprentice.robot.types import Outcome, Reward, RewardKind
@@ -84,7 +85,7 @@ class Graph(Node):
         self.create_service(LabelEpisode, 'episode/label', self._called('label'))
         self.create_subscription(String, 'dashboard/url', self._on_url, qos.STATE)
         self.urls, self.calls, self.step = [], [], 0
-        self.episode_state, self.gate_alive, self.mode = episode(), True, ControlState.HUMAN
+        self.episode_state, self.alive = episode(), True
         self.create_timer(0.1, self._tick)
 
     def _on_url(self, message):
@@ -104,10 +105,10 @@ class Graph(Node):
         for publisher, colour in zip(self.cameras, COLOURS):
             image = np.full((64, 64, 3), colour, np.uint8)
             publisher.publish(convert.image_msg(image, t, 'camera'))
-        if self.gate_alive:
+        if self.alive:
             self.gate.publish(
                 ControlState(
-                    mode=self.mode,
+                    mode=ControlState.HUMAN,
                     owner='human',
                     epoch=4,
                     takeover_id=2,
@@ -124,7 +125,7 @@ class Graph(Node):
             self.executed.publish(command)
         self.learner.publish(LearnerStatus(phase='updating', version=4, loss=float('nan'), transitions=90))
         self.ack.publish(WeightsAck(version=4, active_version=3, ok=True))
-        if self.step == 1:
+        if self.alive:
             status = DiagnosticStatus(level=DiagnosticStatus.WARN, name='reward', message='slow')
             self.health.publish(DiagnosticArray(status=[status]))
 
@@ -138,10 +139,8 @@ def graph():
     executor.add_node(node)
 
     def spin():
-        try:
+        with contextlib.suppress(ExternalShutdownException):
             executor.spin()
-        except ExternalShutdownException:
-            pass
 
     thread = threading.Thread(target=spin, daemon=True)
     thread.start()
@@ -173,9 +172,9 @@ def talk(url, conversation, path='/ws', headers=None):
     """Run ``conversation(websocket)`` and return its result."""
 
     async def run():
-        async with aiohttp.ClientSession() as session:
-            async with session.ws_connect(url + path, headers=headers) as websocket:
-                return await asyncio.wait_for(conversation(websocket), TIMEOUT)
+        session = aiohttp.ClientSession()
+        async with session, session.ws_connect(url + path, headers=headers) as websocket:
+            return await asyncio.wait_for(conversation(websocket), TIMEOUT)
 
     return asyncio.run(run())
 
@@ -210,6 +209,7 @@ def test_the_state_of_every_part_reaches_the_page(graph, url):
                 and m['gate']
                 and m['learner']
                 and m['command']['hz'] > 0
+                and {'dashboard', 'reward'} <= {node['name'] for node in m['nodes']}
                 and all(camera['hz'] > 0 for camera in m['cameras'])
             ),
         )
@@ -229,7 +229,7 @@ def test_the_state_of_every_part_reaches_the_page(graph, url):
     assert state['learner']['loss'] is None  # NaN is not JSON
     assert state['command']['hz'] == pytest.approx(20.0, abs=1.0)  # by the robot's clock
     assert all(camera['hz'] == pytest.approx(10.0, abs=0.5) for camera in state['cameras'])
-    assert {'dashboard'} <= {node['name'] for node in state['nodes']}
+    assert {'name': 'reward', 'level': 'warn', 'message': 'slow'} in state['nodes']
 
 
 def test_frames_are_jpeg_with_camera_and_stamp(graph, url):
@@ -322,7 +322,7 @@ def test_a_foreign_name_for_this_machine_may_watch_but_needs_the_token_to_contro
 
 
 def test_silent_nodes_and_a_silent_gate_are_shown_as_gone(graph, url):
-    graph.gate_alive = False
+    graph.alive = False
     try:
 
         async def conversation(websocket):
@@ -338,7 +338,7 @@ def test_silent_nodes_and_a_silent_gate_are_shown_as_gone(graph, url):
 
         assert talk(url, conversation)
     finally:
-        graph.gate_alive = True
+        graph.alive = True
 
 
 def test_a_busy_port_is_an_error_with_a_remedy():
@@ -360,12 +360,6 @@ def test_a_missing_robot_file_is_an_error_with_a_remedy():
     ended = subprocess.run(command('port:=0'), capture_output=True, text=True, timeout=60, env=os.environ)
     assert ended.returncode == 2
     assert 'robot' in ended.stderr.strip().splitlines()[-1]
-
-
-def test_wilson_interval_against_known_values():
-    assert wilson(0, 0) == (0.0, 1.0)
-    low, high = wilson(8, 10)
-    assert (low, high) == (pytest.approx(0.490, abs=1e-3), pytest.approx(0.943, abs=1e-3))
 
 
 def test_counters_separate_evaluation_and_let_a_label_replace_an_outcome():

@@ -68,6 +68,7 @@ class Graph:
         if self.action is not None:
             self.action.destroy()
         self.node.close()
+        self.node.cleanup()
         for node in (self.node, self.client, self.world):
             if node is not None:
                 node.destroy_node()

@@ -277,7 +277,7 @@ def test_a_wrong_start_ends_with_one_line_and_code_2(start, tmp_path, parameters
 
 
 def test_the_command_rate_and_its_jitter_are_reported(bench, start):
-    start('rate_hz:=50.0')
+    start('rate_hz:=50.0', robot='sim_arm')
     until(lambda: len(bench.commands) > 60, 20.0)
     times = np.array([wall for wall, _ in bench.commands])[10:]
     rate = (len(times) - 1) / (times[-1] - times[0])

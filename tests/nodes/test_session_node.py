@@ -28,17 +28,18 @@ class Session:
         rclpy.init(args=arguments)
         self.executor = SingleThreadedExecutor()
         self.nodes = []
+        self.episode: EpisodeNode | None = None
         self.session = SessionNode()
         self.nodes.append(self.session)
         if world:
             self.world = GateAndRobot()
             self.rest = CamerasPolicyAndLearner(self.world, drop_every=10)
-            episode = EpisodeNode()
-            self.nodes += [self.world, self.rest, episode]
+            self.episode = EpisodeNode()
+            self.nodes += [self.world, self.rest, self.episode]
         for node in self.nodes:
             self.executor.add_node(node)
-        if world:
-            episode.start()
+        if self.episode is not None:
+            self.episode.start()
 
     def spin(self, until=lambda: False, seconds=60.0):
         end = time.monotonic() + seconds
@@ -48,6 +49,9 @@ class Session:
 
     def close(self):
         self.session.close()
+        self.session._action.destroy()
+        if self.episode is not None:
+            self.episode.cleanup()
         for node in self.nodes:
             node.destroy_node()
         rclpy.shutdown()
@@ -112,9 +116,10 @@ def test_interrupted_leaves_a_partial_report_and_a_paused_robot(make, tmp_path):
     session = make(tmp_path, trials=3, episodes=0, max_duration_s=60.0)
     session.spin(lambda: session.world.states and session.world.states[-1].phase == EpisodeState.RUNNING)
     session.session.close()
+    session.session._timer.cancel()  # which would end the process now
     session.spin(lambda: ('pause', True) in session.world.calls)
     assert not json.loads((tmp_path / 'report' / 'result.json').read_text())['finished']
-    assert 'interrupted' in (tmp_path / 'report' / 'table.txt').read_text()
+    assert 'partial' in (tmp_path / 'report' / 'table.txt').read_text()
 
 
 def test_held_out_starts_are_never_learned_from(tmp_path):

@@ -57,7 +57,6 @@ def test_arming_with_old_joint_states_is_refused():
         ('epoch', {'epoch': 1}),
         ('nonfinite', {'actions': np.full((4, 7), np.nan)}),
         ('nonfinite', {'stamp': float('nan')}),
-        ('seq', {'seq': 1}),
         ('age', {'stamp': 99.4}),
         ('future', {'stamp': 100.3}),
         ('expired', {'valid_until': 99.9}),
@@ -68,13 +67,19 @@ def test_refusals_name_the_reason_and_are_counted(reason, changes, mode):
     rig = Rig().arm()
     if mode == ControlMode.POLICY:
         assert rig.send() == ''
-    elif reason == 'seq':
-        pytest.skip('in PAUSED no chunk of this epoch has been seen')
     refusal = rig.send(**changes)
     assert refusal.startswith(f'{reason}: chunk')
     assert rig.gate.refused == {reason: 1}
     holds = reason == 'nonfinite' and mode == ControlMode.POLICY
     assert rig.mode == (ControlMode.HOLD if holds else mode)
+
+
+def test_a_chunk_that_comes_twice_or_late_is_refused():
+    rig = Rig().run_policy()
+    assert rig.send() == ''
+    assert rig.send(seq=2).startswith('seq: chunk 2')
+    assert rig.send(seq=1).startswith('seq: chunk 1')
+    assert rig.gate.refused == {'seq': 2}
 
 
 @pytest.mark.parametrize('mode', ['DISARMED', 'HUMAN', 'RESET', 'HOLD', 'FAULT', 'STOP'])

@@ -1,0 +1,95 @@
+# Copyright 2026 The Apprentice authors. SPDX-License-Identifier: Apache-2.0
+"""The ``apprentice`` command: help, errors, and the doctor."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from apprentice.cli import doctor_checks, main
+
+
+def apprentice(*words: str) -> subprocess.CompletedProcess:
+    return subprocess.run(
+        [sys.executable, '-m', 'apprentice.cli.main', *words], capture_output=True, text=True, timeout=200
+    )
+
+
+def test_help_lists_the_commands_without_importing_them():
+    code = (
+        'import sys; from apprentice.cli.main import build_parser; build_parser(None).format_help();'
+        "assert not {'torch', 'rclpy', 'mujoco'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, '-c', code], check=True)
+    text = apprentice('--help').stdout
+    assert 'doctor' in text
+    assert 'up ' in text
+
+
+@pytest.mark.parametrize('command', [c for c in main.COMMANDS if main.summary(c)])
+def test_every_command_has_help(command):
+    done = apprentice(command, '--help')
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith(f'usage: apprentice {command}')
+
+
+def test_errors_are_one_line_and_debug_shows_the_traceback():
+    done = apprentice('up', 'nowhere.launch.yaml')
+    assert done.returncode == 2
+    assert done.stderr.startswith(
+        'apprentice: error: launch file nowhere.launch.yaml does not exist; looked for'
+    )
+    assert done.stderr.count('\n') == 1
+    assert 'Traceback' in apprentice('--debug', 'up', 'nowhere.launch.yaml').stderr
+
+
+def test_wrong_command_and_options_are_usage_errors():
+    assert apprentice('nonsense').returncode == 2
+    done = apprentice('doctor', '--nonsense')
+    assert done.returncode == 2
+    assert 'unrecognized arguments: --nonsense' in done.stderr
+
+
+def test_options_may_stand_between_the_words_of_up():
+    done = apprentice('up', 'sim.launch.yaml', '--dry-run', 'namespace:=left')
+    assert done.returncode == 0, done.stderr
+    assert '__ns:=/left' in done.stdout
+
+
+def test_show_args_lists_defaults():
+    text = apprentice('up', 'robot.launch.yaml', '--show-args').stdout
+    assert "'robot':" in text
+    assert '(required)' in text
+    assert "(default: '8765')" in text
+
+
+@pytest.mark.timeout(300)
+def test_doctor_fails_on_a_wrong_robot_file(tmp_path):
+    file = tmp_path / 'arm.yaml'
+    file.write_text('name: arm\njoints: []\ncameras: []\n')
+    done = apprentice('doctor', str(file), '--json')
+    assert done.returncode == 1, done.stderr
+    report = json.loads(done.stdout)
+    checks = {check['name']: check for check in report['checks']}
+    assert checks['robot file']['level'] == 'fail'
+    assert 'joints is empty' in checks['robot file']['found']
+    for name in ('python', 'rclpy', 'interfaces', 'torch', 'mujoco', 'rendering'):
+        assert checks[name]['level'] == 'ok', checks[name]
+
+
+def test_doctor_refuses_the_broken_mujoco(monkeypatch):
+    monkeypatch.setattr(doctor_checks, '_version', lambda name: '4.0.0')
+    level, _, remedy = doctor_checks.mujoco()
+    assert level == 'fail'
+    assert 'mujoco>=3.3,!=4.0.0' in remedy
+
+
+def test_doctor_sees_missing_weights(monkeypatch, tmp_path):
+    monkeypatch.setattr(doctor_checks, 'share', lambda *parts: tmp_path)
+    level, found, remedy = doctor_checks.shipped_weights()
+    assert level == 'fail'
+    assert 'no weights' in found
+    assert 'apprentice train' in remedy

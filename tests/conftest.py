@@ -1,0 +1,142 @@
+# Copyright 2026 The Apprentice authors. SPDX-License-Identifier: Apache-2.0
+"""Shared by all tests: one ROS domain for each worker, real rclpy, and processes that always end.
+
+The environment is set when this file is imported, before any test can import rclpy or MuJoCo.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+_worker = os.environ.get('PYTEST_XDIST_WORKER', '')
+if _worker.startswith('gw'):
+    # two tests in one domain hear each other; each worker has its own
+    os.environ['ROS_DOMAIN_ID'] = str(50 + int(_worker[2:]) % 50)
+else:
+    os.environ.setdefault('ROS_DOMAIN_ID', '50')
+os.environ['ROS_AUTOMATIC_DISCOVERY_RANGE'] = 'LOCALHOST'
+if not os.environ.get('AMENT_PREFIX_PATH'):
+    os.environ['AMENT_PREFIX_PATH'] = sys.prefix
+os.environ.setdefault('MUJOCO_GL', 'egl')
+os.environ.setdefault('OMP_NUM_THREADS', '1')
+os.environ.setdefault('LP_NUM_THREADS', '0')
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(scope='session')
+def root() -> Path:
+    """The root of the checkout."""
+    return ROOT
+
+
+class Ros:
+    """A real rclpy context with one helper node and an executor that tests spin themselves."""
+
+    def __init__(self) -> None:
+        import rclpy
+        from rclpy.executors import SingleThreadedExecutor
+
+        rclpy.init()
+        self._rclpy = rclpy
+        self.executor = SingleThreadedExecutor()
+        self.node = self.add(rclpy.create_node(f'test_{os.getpid()}'))
+
+    def add(self, node):
+        """Let the executor spin a node too; returns it."""
+        self.executor.add_node(node)
+        return node
+
+    def spin_until(self, predicate: Callable[[], bool], timeout: float = 10.0) -> bool:
+        """Spin until ``predicate`` holds; returns whether it did within ``timeout`` seconds."""
+        end = time.monotonic() + timeout
+        while not predicate():
+            if time.monotonic() > end:
+                return False
+            self.executor.spin_once(timeout_sec=0.02)
+        return True
+
+    def call(self, client, request, timeout: float = 10.0):
+        """Call a service and return its response; fails the test if nobody answers."""
+        assert self.spin_until(client.service_is_ready, timeout), f'{client.srv_name} does not appear'
+        future = client.call_async(request)
+        assert self.spin_until(future.done, timeout), f'{client.srv_name} does not answer'
+        return future.result()
+
+    def close(self) -> None:
+        for node in self.executor.get_nodes():
+            self.executor.remove_node(node)
+            node.destroy_node()
+        self.executor.shutdown()
+        self._rclpy.try_shutdown()
+
+
+@pytest.fixture
+def ros() -> Iterator[Ros]:
+    """Initialised rclpy with ``node``, ``spin_until(predicate, timeout)`` and ``call(client, request)``."""
+    ros = Ros()
+    yield ros
+    ros.close()
+
+
+class NodeProcess:
+    """A node in a process of its own, with its output in a file."""
+
+    def __init__(self, command: list[str], log: Path, environment: dict[str, str]):
+        self.log = log
+        with log.open('wb') as file:
+            self.popen = subprocess.Popen(
+                command, stdout=file, stderr=subprocess.STDOUT, env=environment, start_new_session=True
+            )
+
+    def output(self) -> str:
+        return self.log.read_text(errors='replace')
+
+    def wait_for(self, text: str, timeout: float = 20.0) -> None:
+        """Wait for a text in the output; fails the test with the output if it does not come."""
+        end = time.monotonic() + timeout
+        while text not in self.output():
+            assert self.popen.poll() is None, f'ended with {self.popen.returncode}:\n{self.output()}'
+            assert time.monotonic() < end, f'{text!r} did not appear in:\n{self.output()}'
+            time.sleep(0.05)
+
+    def stop(self, timeout: float = 10.0) -> int:
+        """End it as Ctrl-C would, with SIGKILL after ``timeout``; returns the exit code."""
+        for number, patience in ((signal.SIGINT, timeout), (signal.SIGKILL, 5.0)):
+            try:
+                os.killpg(self.popen.pid, number)
+            except ProcessLookupError:
+                break
+            try:
+                self.popen.wait(patience)
+                break
+            except subprocess.TimeoutExpired:
+                continue
+        return self.popen.wait(5.0)
+
+
+@pytest.fixture
+def start_node(tmp_path: Path) -> Iterator[Callable[..., NodeProcess]]:
+    """``start_node('gate', '-p', 'robot:=...')`` runs ``apprentice.nodes.gate``; all end with the test."""
+    started: list[NodeProcess] = []
+
+    def start(node: str, *ros_args: str, environment: dict[str, str] | None = None) -> NodeProcess:
+        command = [sys.executable, '-c', f'from apprentice.nodes.{node} import main; main()']
+        if ros_args:
+            command += ['--ros-args', *ros_args]
+        log = tmp_path / f'{node}-{len(started)}.log'
+        process = NodeProcess(command, log, {**os.environ, **(environment or {})})
+        started.append(process)
+        return process
+
+    yield start
+    for process in started:
+        process.stop()
