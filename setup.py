@@ -6,7 +6,18 @@ from pathlib import Path
 from setuptools import find_packages, setup
 
 ROOMS = ('robot', 'policies', 'reward_models', 'learning', 'episodes', 'sim', 'nodes', 'cli')
-NODES = ('sim_robot', 'policy', 'reward', 'gate', 'episode', 'teleop', 'recorder', 'learner', 'dashboard', 'session')
+NODES = (
+    'sim_robot',
+    'policy',
+    'reward',
+    'gate',
+    'episode',
+    'teleop',
+    'recorder',
+    'learner',
+    'dashboard',
+    'session',
+)
 
 rooms = {f'apprentice.{room}': room for room in ROOMS}
 packages = list(rooms) + [f'apprentice.{room}.{sub}' for room in ROOMS for sub in find_packages(room)]

@@ -185,17 +185,18 @@ def _card(
 
     numbers = evaluate(model_curve(model), held_out(args.robot, args.held_out), model.negatives)
     rows = '\n'.join(f'| {name} | {value:.3f} |' for name, value in numbers.items())
-    clip = f' --clip {args.clip}' if kind == 'critic' else ''
+    command = f'apprentice train {kind} --out {args.out} --episodes {args.episodes} --steps {args.steps}'
+    command += f' --seed {args.seed}' + (f' --clip {args.clip}' if kind == 'critic' else '')
     card = f"""# {title}
 
 {text}
 
 Reproduce:
 
-    apprentice train {kind} --out {args.out}{clip} --episodes {args.episodes} --steps {args.steps} --seed {args.seed}
+    {command}
 
-{report['parameters']:.0f} parameters, stored as float16; {images} images from {args.episodes} attempts; trained in
-{report['seconds']:.0f} s; version {model.version}. Licence: Apache-2.0, as the package.
+{report['parameters']:.0f} parameters, stored as float16; {images} images from {args.episodes} attempts;
+trained in {report['seconds']:.0f} s; version {model.version}. Licence: Apache-2.0, as the package.
 
 Measured on {args.held_out} attempts with held-out seeds (definitions: `reward_models/evaluate.py`; more:
 `python bench/reward_models.py`):
@@ -204,8 +205,8 @@ Measured on {args.held_out} attempts with held-out seeds (definitions: `reward_m
 |---|---|
 {rows}
 
-It knows this simulator's pictures and nothing else. For another robot or camera, train it again or load a larger
-open_clip model by name.
+It knows this simulator's pictures and nothing else. For another robot or camera, train it again or load
+a larger open_clip model by name.
 """
     temporary = args.out / 'README.md.tmp'
     temporary.write_text(card)

@@ -12,9 +12,9 @@ def random_shift(images: torch.Tensor, pixels: int, generator: torch.Generator |
     if pixels == 0:
         return images
     batch, height, width, _ = images.shape
-    padded = functional.pad(
-        images.permute(0, 3, 1, 2).float(), (pixels,) * 4, mode='replicate'
-    ).permute(0, 2, 3, 1)
+    padded = functional.pad(images.permute(0, 3, 1, 2).float(), (pixels,) * 4, mode='replicate').permute(
+        0, 2, 3, 1
+    )
     offset = torch.randint(0, 2 * pixels + 1, (2, batch, 1), generator=generator)
     rows = offset[0] + torch.arange(height)
     columns = offset[1] + torch.arange(width)
@@ -22,7 +22,9 @@ def random_shift(images: torch.Tensor, pixels: int, generator: torch.Generator |
     return padded[index, rows[:, :, None], columns[:, None, :]]
 
 
-def random_light(images: torch.Tensor, amount: float, generator: torch.Generator | None = None) -> torch.Tensor:
+def random_light(
+    images: torch.Tensor, amount: float, generator: torch.Generator | None = None
+) -> torch.Tensor:
     """Scale brightness of each image by a factor in [1 - amount, 1 + amount]."""
     if amount == 0:
         return images

@@ -90,6 +90,8 @@ def clone(
                     algorithm, work / 'snapshot', {'settings': settings, 'rng': rng.bit_generator.state}
                 )
     checkpoint.save(
-        algorithm.averaged, out, {'name': 'behaviour cloning', 'train_steps': algorithm.steps, **(about or {})}
+        algorithm.averaged,
+        out,
+        {'name': 'behaviour cloning', 'train_steps': algorithm.steps, **(about or {})},
     )
     return algorithm.averaged

@@ -13,7 +13,6 @@ import numpy as np
 
 from apprentice.episodes.files import EpisodeFileError
 from apprentice.episodes.join import read_episode
-from apprentice.episodes.labels import iter_sealed
 from apprentice.learning import snapshot
 from apprentice.learning.advantage import AdvantageConfig
 from apprentice.learning.replay import Replay, UnusableEpisode
@@ -57,7 +56,12 @@ class Learner:
     """
 
     def __init__(
-        self, robot: RobotSpec, run_dir: str | Path, starter: str | Path, config: LearnerConfig | None = None, seed: int = 0
+        self,
+        robot: RobotSpec,
+        run_dir: str | Path,
+        starter: str | Path,
+        config: LearnerConfig | None = None,
+        seed: int = 0,
     ):
         self.robot, self.run_dir, self.config = robot, Path(run_dir), config or LearnerConfig()
         policy, _ = checkpoint.load(starter)
@@ -131,7 +135,13 @@ class Learner:
             log.info('%s', error)
             return False
         self.episodes += 1
-        log.info('%s: %d of %d steps useful, %d by a person', episode.episode_id, useful, len(episode), episode.human_steps)
+        log.info(
+            '%s: %d of %d steps useful, %d by a person',
+            episode.episode_id,
+            useful,
+            len(episode),
+            episode.human_steps,
+        )
         return True
 
     @property

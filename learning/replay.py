@@ -71,7 +71,9 @@ class Replay:
         if not len(episode):
             raise UnusableEpisode(f'{name} has no steps')
         if episode.robot and episode.robot != self.spec.robot:
-            raise UnusableEpisode(f'{name} was recorded on {episode.robot!r}, the policy is for {self.spec.robot!r}')
+            raise UnusableEpisode(
+                f'{name} was recorded on {episode.robot!r}, the policy is for {self.spec.robot!r}'
+            )
         for camera, size in self.spec.cameras.items():
             if camera not in episode.images or episode.images[camera].shape[1:3] != size:
                 raise UnusableEpisode(f'{name} has no camera {camera!r} of {size}')

@@ -37,7 +37,11 @@ class WeightStore:
 
     def versions(self) -> list[int]:
         """Complete versions on disk, ascending."""
-        found = [re.fullmatch(r'v(\d{6,})', p.name) for p in self.root.glob('v*') if (p / checkpoint.MANIFEST).is_file()]
+        found = [
+            re.fullmatch(r'v(\d{6,})', p.name)
+            for p in self.root.glob('v*')
+            if (p / checkpoint.MANIFEST).is_file()
+        ]
         return sorted(int(match.group(1)) for match in found if match)
 
     def folder(self, version: int) -> Path:

@@ -8,7 +8,6 @@ use_sim_time is set: it would hear /clock at every tick and needs only the stamp
 
 from __future__ import annotations
 
-import contextlib
 import json
 import math
 import queue
@@ -16,7 +15,6 @@ import socket
 import time
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 from apprentice_interfaces.msg import (
@@ -47,8 +45,8 @@ from apprentice.nodes.dashboard_state import (
     episode_report,
     finite,
 )
+from apprentice.nodes.robot_file import load_robot
 from apprentice.robot.parts import share
-from apprentice.robot.spec import RobotSpec
 
 TICK_S = 0.1
 LINGER_S = 5.0  # a page that reloads finds the curves still there
@@ -69,12 +67,11 @@ class DashboardNode(Node):
 
     def __init__(self) -> None:
         super().__init__('dashboard', parameter_overrides=[Parameter('use_sim_time', value=False)])
-        robot = runtime.parameter(self, 'robot', '', 'robot file: a path, or the name of a shipped one')
         host = runtime.parameter(self, 'host', '127.0.0.1', 'address to listen on; 0.0.0.0: all')
         port = runtime.parameter(self, 'port', 8765, 'TCP port; 0 takes a free one', 0, 65535)
         token = runtime.parameter(self, 'token', '', 'secret for controls from other machines; empty: none')
         rate = runtime.parameter(self, 'image_rate_hz', 10.0, 'most frames a second and camera', 0.1, 120.0)
-        self._spec = load_robot(robot)
+        self._spec = load_robot(self)
         self._image_period = 1.0 / rate
 
         self._control, self._counters, self._curves, self._health = Control(), Counters(), Curves(), Health()
@@ -314,16 +311,6 @@ class DashboardNode(Node):
             },
             'nodes': self._health.report(),
         }
-
-
-def load_robot(reference: str) -> RobotSpec:
-    """The robot file at a path, or the shipped one of that name."""
-    if not reference:
-        raise runtime.StartupError('parameter robot is empty; pass the path of a robot file, or sim_arm')
-    if not Path(reference).suffix:
-        with contextlib.suppress(FileNotFoundError):
-            return RobotSpec.load(share('robots', f'{reference}.yaml'))
-    return RobotSpec.load(reference)
 
 
 def main() -> None:

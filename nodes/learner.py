@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 # before anything else of torch: see docs/architecture.md on triton and GL in one process
-import torch._dynamo  # isort: skip  # noqa: F401
+import torch._dynamo  # isort: skip
 
 import logging
 import threading
@@ -33,13 +33,19 @@ class LearnerNode(Node):
         super().__init__('learner')
         self.spec = load_robot(self)
         run_dir = parameter(self, 'run_dir', 'runs/latest', 'folder of this run: episodes, weights, snapshot')
-        starter = parameter(self, 'weights', 'policy', 'policy folder to start from: a path or a shipped name')
-        demonstrations = parameter(self, 'demonstrations', '', 'folder of recorded demonstrations, empty for none')
+        starter = parameter(
+            self, 'weights', 'policy', 'policy folder to start from: a path or a shipped name'
+        )
+        demonstrations = parameter(
+            self, 'demonstrations', '', 'folder of recorded demonstrations, empty for none'
+        )
         self._paused = parameter(self, 'paused', False, 'start paused')
         threads = parameter(self, 'threads', 1, 'threads of torch', 1, 256)
         seed = parameter(self, 'seed', 0, 'seed of batches and noise', 0, 2**31)
         config = LearnerConfig(
-            updates_per_episode=parameter(self, 'updates_per_episode', 20, 'gradient steps per episode', 0, 10000),
+            updates_per_episode=parameter(
+                self, 'updates_per_episode', 20, 'gradient steps per episode', 0, 10000
+            ),
             publish_every=parameter(self, 'publish_every', 100, 'gradient steps between versions', 1, 100000),
             algorithm=WeightedFlowConfig(
                 learning_rate=parameter(self, 'learning_rate', 3e-4, 'of AdamW', 0.0, 1.0),
@@ -170,7 +176,10 @@ class LearnerNode(Node):
         try:
             with self._lock:
                 self._announce(self.learner.rollback())
-            response.success, response.message = True, f'version {self._newest.version if self._newest else 0}'
+            response.success, response.message = (
+                True,
+                f'version {self._newest.version if self._newest else 0}',
+            )
         except (ValueError, OSError) as error:
             response.success, response.message = False, str(error)
         return response

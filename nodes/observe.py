@@ -41,7 +41,10 @@ class Observer:
         self.count = 0
         for camera in spec.cameras:
             node.create_subscription(
-                Image, camera.topic, lambda message, name=camera.name: self._on_image(name, message), qos.SENSOR
+                Image,
+                camera.topic,
+                lambda message, name=camera.name: self._on_image(name, message),
+                qos.SENSOR,
             )
         node.create_subscription(JointState, spec.joint_states_topic, self._on_joints, qos.SENSOR)
 

@@ -33,9 +33,13 @@ class PolicyNode(ManagedNode):
     def __init__(self) -> None:
         super().__init__('policy')
         self.spec = load_robot(self)
-        self._weights = parameter(self, 'weights', 'policy', 'policy folder: a path, or a name in share/apprentice/weights')
+        self._weights = parameter(
+            self, 'weights', 'policy', 'policy folder: a path, or a name in share/apprentice/weights'
+        )
         self._lockstep = parameter(self, 'lockstep', False, 'observations of one stamp only')
-        self._stride = parameter(self, 'execute_steps', 4, 'rows followed before the next chunk is planned', 1, 64)
+        self._stride = parameter(
+            self, 'execute_steps', 4, 'rows followed before the next chunk is planned', 1, 64
+        )
         self._seed = parameter(self, 'seed', 0, 'seed of the sampling noise', 0, 2**31)
         threads = parameter(self, 'threads', 1, 'threads of torch', 1, 64)
         torch.set_num_threads(threads)
@@ -134,7 +138,9 @@ class PolicyNode(ManagedNode):
             self._error = ''
             self._publish(observation, actions, epoch, shadow, time.monotonic() - received)
 
-    def _publish(self, seen: Observation, actions: np.ndarray, epoch: int, shadow: bool, latency: float) -> None:
+    def _publish(
+        self, seen: Observation, actions: np.ndarray, epoch: int, shadow: bool, latency: float
+    ) -> None:
         self._seq += 1
         self._latency.append(latency)
         chunk = ActionChunk(

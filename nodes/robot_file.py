@@ -17,7 +17,9 @@ def load_robot(node: Node) -> RobotSpec:
 
     Raises RobotFileError naming cause and remedy.
     """
-    value = parameter(node, 'robot', 'sim_arm.yaml', 'robot file: a path, or a name in share/apprentice/robots')
+    value = parameter(
+        node, 'robot', 'sim_arm.yaml', 'robot file: a path, or a name in share/apprentice/robots'
+    )
     path = Path(value).expanduser()
     if not path.exists() and len(path.parts) == 1:
         name = value if path.suffix else f'{value}.yaml'

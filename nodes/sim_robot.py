@@ -39,9 +39,16 @@ class SimRobotNode(Node):
         self.spec = load_robot(self)
         seed = parameter(self, 'seed', 0, 'seed of the first start', 0, 2**31)
         self._lockstep = parameter(self, 'lockstep', False, 'own /clock and wait for each command')
-        rate = parameter(self, 'rate_hz', 0.0, 'control rate; 0 takes control_hz of the robot file', 0.0, 1000.0)
+        rate = parameter(
+            self, 'rate_hz', 0.0, 'control rate; 0 takes control_hz of the robot file', 0.0, 1000.0
+        )
         self._timeout = parameter(
-            self, 'lockstep_timeout_s', 1.0, 'wall seconds without a command before the tick is repeated', 0.05, 60.0
+            self,
+            'lockstep_timeout_s',
+            1.0,
+            'wall seconds without a command before the tick is repeated',
+            0.05,
+            60.0,
         )
         rate = rate or self.spec.control_hz
         if self._lockstep and self.spec.command.type != 'joint_trajectory':
@@ -71,7 +78,9 @@ class SimRobotNode(Node):
         self._pose = self.create_publisher(PoseStamped, 'ee_pose', qos.SENSOR_PUBLISHER)
         self._objects = self.create_publisher(MarkerArray, 'sim/object_poses', qos.SENSOR_PUBLISHER)
         self._truth = self.create_publisher(RewardSample, 'sim/truth', qos.LOG)
-        self._images = {c.name: self.create_publisher(Image, c.topic, qos.SENSOR_PUBLISHER) for c in spec.cameras}
+        self._images = {
+            c.name: self.create_publisher(Image, c.topic, qos.SENSOR_PUBLISHER) for c in spec.cameras
+        }
         self._compressed = {
             c.name: self.create_publisher(CompressedImage, f'{c.topic}/compressed', qos.SENSOR_PUBLISHER)
             for c in spec.cameras
@@ -86,7 +95,9 @@ class SimRobotNode(Node):
         index = {name: i for i, name in enumerate(message.joint_names)}
         positions = message.points[-1].positions if message.points else ()
         if set(index) != set(self.spec.joint_names) or len(positions) != len(index):
-            self._refuse(f'trajectory for joints {list(message.joint_names)}, expected {self.spec.joint_names}')
+            self._refuse(
+                f'trajectory for joints {list(message.joint_names)}, expected {self.spec.joint_names}'
+            )
             return
         stamp = message.header.stamp.sec * 1_000_000_000 + message.header.stamp.nanosec
         if self._lockstep and abs(stamp - self._now_ns) > _SAME_NS:
@@ -140,7 +151,12 @@ class SimRobotNode(Node):
                 if camera.name in due:
                     self._publish_frame(camera, frames[camera.name], stamp)
             reward = Reward(
-                stamp, stamp, RewardKind.TRUTH, self.world.progress(), self.world.progress(), model='simulator'
+                stamp,
+                stamp,
+                RewardKind.TRUTH,
+                self.world.progress(),
+                self.world.progress(),
+                model='simulator',
             )
             reward.done_prob = float(self.world.success())
             sample = convert.reward_msg(reward, '', self.world.instruction)
@@ -163,15 +179,15 @@ class SimRobotNode(Node):
             buffer = io.BytesIO()
             PillowImage.fromarray(frame).save(buffer, 'JPEG', quality=90)
             self._compressed[camera.name].publish(
-                CompressedImage(header=message.header, format='rgb8; jpeg compressed bgr8', data=buffer.getvalue())
+                CompressedImage(
+                    header=message.header, format='rgb8; jpeg compressed bgr8', data=buffer.getvalue()
+                )
             )
 
     def _publish_joints(self) -> None:
         stamp = self._now_ns * 1e-9
         names = self.spec.joint_names
-        self._joints.publish(
-            convert.joint_state_msg(stamp, names, self.world.state(), self.world.velocity())
-        )
+        self._joints.publish(convert.joint_state_msg(stamp, names, self.world.state(), self.world.velocity()))
 
     def _publish_objects(self, stamp: float) -> None:
         header_stamp = convert.stamp_of(stamp)

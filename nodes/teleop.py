@@ -35,10 +35,15 @@ class TeleopNode(Node):
         super().__init__('teleop')
         self.spec = load_robot(self)
         person = parameter(
-            self, 'person', 'apprentice.sim.people:ScriptedPerson', 'package.module:Class of the scripted person'
+            self,
+            'person',
+            'apprentice.sim.people:ScriptedPerson',
+            'package.module:Class of the scripted person',
         )
         seed = parameter(self, 'seed', 0, 'seed of the person', 0, 2**31)
-        self._takes_over = parameter(self, 'takes_over', True, 'press takeover by themselves when the robot is stuck')
+        self._takes_over = parameter(
+            self, 'takes_over', True, 'press takeover by themselves when the robot is stuck'
+        )
         rate = parameter(self, 'rate_hz', 0.0, 'rate of joint states; 0 takes the robot file', 0.0, 1000.0)
         self._period = 1 / (rate or self.spec.control_hz)
         self._world = World(self.spec)  # for its kinematics; nothing is rendered
@@ -90,9 +95,7 @@ class TeleopNode(Node):
     def _on_objects(self, message: MarkerArray) -> None:
         for marker in message.markers:
             place, turn = marker.pose.position, marker.pose.orientation
-            self._objects[marker.ns] = np.array(
-                [place.x, place.y, place.z, turn.w, turn.x, turn.y, turn.z]
-            )
+            self._objects[marker.ns] = np.array([place.x, place.y, place.z, turn.w, turn.x, turn.y, turn.z])
 
     def _on_joints(self, message: JointState) -> None:
         if self._mode != ControlMode.HUMAN or not self._objects or not self._task:
@@ -125,12 +128,18 @@ class TeleopNode(Node):
         if self._asked is not None and not self._asked.done():
             return
         if not self._control.service_is_ready():
-            self.get_logger().error('gate/request_control is not there; is the gate running?', throttle_duration_sec=5.0)
+            self.get_logger().error(
+                'gate/request_control is not there; is the gate running?', throttle_duration_sec=5.0
+            )
             return
         self._asked = self._control.call_async(SetBool.Request(data=take))
 
     def _report(self) -> tuple[bytes, str, dict]:
-        values = {'takeovers': self._takeovers, 'commands': self._commands, 'progress': f'{self._progress:.2f}'}
+        values = {
+            'takeovers': self._takeovers,
+            'commands': self._commands,
+            'progress': f'{self._progress:.2f}',
+        }
         return Diagnostics.OK, 'driving' if self._mode == ControlMode.HUMAN else 'watching', values
 
 

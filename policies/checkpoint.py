@@ -36,7 +36,9 @@ def save(policy: FlowPolicy, folder: str | Path, about: dict[str, Any] | None = 
     made = Path(tempfile.mkdtemp(prefix=f'.{folder.name}.', dir=folder.parent))
     try:
         made.chmod(0o755)
-        tensors = {name: t.detach().to('cpu', torch.float32).contiguous() for name, t in policy.state_dict().items()}
+        tensors = {
+            name: t.detach().to('cpu', torch.float32).contiguous() for name, t in policy.state_dict().items()
+        }
         save_file(tensors, made / WEIGHTS)
         manifest = {
             'format': FORMAT,
@@ -75,11 +77,15 @@ def load(folder: str | Path, expected_sha256: str = '') -> tuple[FlowPolicy, dic
             f'no policy in {folder} ({MANIFEST} is missing); pass a folder made by `apprentice train bc`'
         )
     if expected_sha256 and sha256(manifest_path) != expected_sha256:
-        raise CheckpointError(f'{manifest_path} is not the file that was announced (sha256 differs); copy it again')
+        raise CheckpointError(
+            f'{manifest_path} is not the file that was announced (sha256 differs); copy it again'
+        )
     try:
         manifest = json.loads(manifest_path.read_text())
         if manifest['format'] != FORMAT:
-            raise CheckpointError(f'{manifest_path}: format {manifest["format"]}, this version reads {FORMAT}')
+            raise CheckpointError(
+                f'{manifest_path}: format {manifest["format"]}, this version reads {FORMAT}'
+            )
         recorded = manifest['weights_sha256']
         spec, config = PolicySpec.from_dict(manifest['spec']), PolicyConfig.from_dict(manifest['config'])
     except (KeyError, TypeError, json.JSONDecodeError) as error:

@@ -85,9 +85,7 @@ class FlowPolicy(nn.Module):
         return flow.flow_loss(self.expert, prefix, actions, noise, time, valid)
 
     @torch.no_grad()
-    def candidates(
-        self, inputs: Inputs, n: int, generator: torch.Generator | None = None
-    ) -> torch.Tensor:
+    def candidates(self, inputs: Inputs, n: int, generator: torch.Generator | None = None) -> torch.Tensor:
         """``n`` independent chunks per observation, [B, n, H, A] in raw units. The prefix is encoded once."""
         prefix = self.encode(inputs).repeat(n)
         batch = len(inputs.state)

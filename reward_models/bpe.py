@@ -8,6 +8,7 @@ tokenizer reads a merges file of one's own (``bpe_path``); any text still encode
 from __future__ import annotations
 
 import gzip
+import itertools
 import os
 import re
 from collections import Counter
@@ -26,7 +27,7 @@ def learn_merges(texts: Iterable[str], count: int) -> list[tuple[str, str]]:
     while len(merges) < count:
         pairs: Counter[tuple[str, str]] = Counter()
         for word, parts in split.items():
-            for pair in zip(parts, parts[1:]):
+            for pair in itertools.pairwise(parts):
                 pairs[pair] += words[word]
         if not pairs:
             break

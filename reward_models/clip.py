@@ -47,9 +47,9 @@ def goal_baseline_reward(s: np.ndarray, g: np.ndarray, b: np.ndarray, alpha: flo
 class ClipReward:
     """Similarity of what the cameras see to a description of success.
 
-    ``value`` is the goal-baseline reward, averaged over views; ``done_prob`` the softmax over the goal,
-    the same goal for wrong objects, the baselines and the prompts' contrasts; ``margin`` the value minus the best value under a
-    wrong instruction.
+    ``value`` is the goal-baseline reward, averaged over views; ``done_prob`` the softmax over the goal, the
+    same goal for wrong objects, the baselines and the prompts' contrasts; ``margin`` the value minus the best
+    value under a wrong instruction.
 
     Args:
         encoder: any open_clip model.

@@ -152,7 +152,7 @@ def train_clip(
 
 
 def _soft_cross_entropy(logits: Any, target: Any) -> Any:
-    """Cross entropy of rows with targets spread evenly over the true columns; rows without one are skipped."""
+    """Cross entropy of rows with targets spread evenly over the true columns; empty rows are skipped."""
     total = target.sum(dim=1)
     rows = total > 0
     if not rows.any():

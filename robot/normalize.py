@@ -62,7 +62,9 @@ class Statistics:
         """Read and check. Raises StatisticsError naming what is missing."""
         missing = [key for key in (*FIELDS, 'count') if key not in data]
         if missing:
-            raise StatisticsError(f'{what}: statistics lack {missing}; retrain or copy the complete checkpoint')
+            raise StatisticsError(
+                f'{what}: statistics lack {missing}; retrain or copy the complete checkpoint'
+            )
         arrays = [np.asarray(data[field], np.float64) for field in FIELDS]
         statistics = cls(*arrays, count=int(data['count']))
         statistics.check(names, what)

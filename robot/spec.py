@@ -133,12 +133,10 @@ class RobotSpec:
         """Build a specification from plain data; the same checks as :meth:`load`."""
         data = dict(data)
         data['joints'] = tuple(
-            _build(JointSpec, item, f'joints[{i}]')
-            for i, item in enumerate(_items(data, 'joints'))
+            _build(JointSpec, item, f'joints[{i}]') for i, item in enumerate(_items(data, 'joints'))
         )
         data['cameras'] = tuple(
-            _build(CameraSpec, item, f'cameras[{i}]')
-            for i, item in enumerate(_items(data, 'cameras'))
+            _build(CameraSpec, item, f'cameras[{i}]') for i, item in enumerate(_items(data, 'cameras'))
         )
         if 'command' in data:
             data['command'] = _build(CommandSpec, data['command'], 'command')
@@ -177,9 +175,7 @@ class RobotSpec:
         if self.control_hz <= 0 or self.action_dt <= 0:
             raise RobotFileError('control_hz and action_dt must be positive')
         if self.command.type not in COMMAND_TYPES:
-            raise RobotFileError(
-                f'command.type {self.command.type!r} is unknown; use one of {COMMAND_TYPES}'
-            )
+            raise RobotFileError(f'command.type {self.command.type!r} is unknown; use one of {COMMAND_TYPES}')
 
 
 def _items(data: dict[str, Any], key: str) -> list[Any]:

@@ -213,5 +213,5 @@ def test_launch_files_are_plain_ros_launch():
 def test_a_robot_is_never_armed_by_its_launch_file():
     text = (ROOT / 'launch' / 'robot.launch.yaml').read_text()
     assert "{name: auto_arm, value: 'false'}" in text
-    assert "{name: teleop, value: 'false'}" in text
+    assert "{name: person, value: ''}" in text
     assert all(p['name'] != 'arm_on_start' for _, body in launched_nodes() for p in body['param'])

@@ -98,6 +98,8 @@ then make again (or use a shell without ROS: everything then comes from pip)"
   present) say 'using rclpy and apprentice_interfaces of the sourced ROS 2 installation' ;;
 esac
 
+# an old pip (23.0, as on Debian 12) can search for minutes and find no set of versions
+"$venv/bin/python" -m pip install --disable-pip-version-check --upgrade -c "$constraints" pip
 say "installing ${packages[*]}: about 3 GB to download, 6 GB on disk, a few minutes"
 "$venv/bin/python" -m pip install --disable-pip-version-check -c "$constraints" "${packages[@]}"
 touch "$venv/.installed"

@@ -152,7 +152,9 @@ class PickExpert(Expert):
             goal, gripper = tip + [0.0, 0.0, 0.2], 0.0
         elif around:
             goal, gripper = cube + [0.0, 0.0, self.GRASP], 0.0
-        elif sideways > self.ALIGNED and not (sideways < 2.0 * self.ALIGNED and tip[2] < cube[2] + self.HOVER / 2):
+        elif sideways > self.ALIGNED and not (
+            sideways < 2.0 * self.ALIGNED and tip[2] < cube[2] + self.HOVER / 2
+        ):
             # approach along an arc that stays above the neighbours until it is over the cube
             goal = cube + [0.0, 0.0, self.HOVER]
             if sideways > 0.03 and tip[2] < cube[2] + self.HOVER - 0.015:

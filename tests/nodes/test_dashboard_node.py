@@ -5,7 +5,6 @@ import asyncio
 import contextlib
 import io
 import json
-import os
 import signal
 import socket
 import struct
@@ -357,9 +356,11 @@ def test_a_busy_port_is_an_error_with_a_remedy():
 
 
 def test_a_missing_robot_file_is_an_error_with_a_remedy():
-    ended = subprocess.run(command('port:=0'), capture_output=True, text=True, timeout=60, env=os.environ)
+    ended = subprocess.run(command('robot:=no_arm', 'port:=0'), capture_output=True, text=True, timeout=60)
     assert ended.returncode == 2
-    assert 'robot' in ended.stderr.strip().splitlines()[-1]
+    last = ended.stderr.strip().splitlines()[-1]
+    assert 'no_arm' in last
+    assert 'robot:=' in last
 
 
 def test_counters_separate_evaluation_and_let_a_label_replace_an_outcome():

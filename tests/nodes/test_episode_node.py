@@ -65,6 +65,7 @@ class Graph:
         self.until(lambda: self.node.machine.record.phase == phase)
 
     def close(self):
+        self.executor.shutdown()  # holds entities, and with them latched messages, alive
         if self.action is not None:
             self.action.destroy()
         self.node.close()

@@ -49,6 +49,7 @@ class Session:
 
     def close(self):
         self.session.close()
+        self.executor.shutdown()  # holds entities, and with them latched messages, alive
         self.session._action.destroy()
         if self.episode is not None:
             self.episode.cleanup()
