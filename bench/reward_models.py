@@ -38,7 +38,9 @@ COLUMNS = (
 
 def main() -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument('--clip', default='', help='CLIP weights (default: shipped)')
     parser.add_argument('--critic', default='', help='critic weights (default: shipped)')
     parser.add_argument('--robot', default='')

@@ -7,6 +7,7 @@ import argparse
 import dataclasses
 import json
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 from apprentice.cli.doctor_checks import CHECKS, Finding, robot_file, shipped_weights
 
@@ -26,15 +27,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Returns 0, or 1 if a check failed."""
-    findings: list[Finding] = []
-    for name, check in (
-        *CHECKS,
-        ('robot file', lambda: robot_file(args.robot)),
-        ('weights', shipped_weights),
-    ):
-        if not args.json and sys.stderr.isatty():
-            print(f'checking {name} ...', end='\r', file=sys.stderr, flush=True)
-        findings.append(_guarded(name, check))
+    checks = [*CHECKS, ('robot file', lambda: robot_file(args.robot)), ('weights', shipped_weights)]
+    if not args.json and sys.stderr.isatty():
+        print(f'{len(checks)} checks, some import large libraries ...', file=sys.stderr, flush=True)
+    with ThreadPoolExecutor(4) as pool:  # the slow ones wait for child processes
+        findings = list(pool.map(lambda item: _guarded(*item), checks))
     failed = any(finding.level == 'fail' for finding in findings)
     if args.json:
         rows = [dataclasses.asdict(finding) for finding in findings]

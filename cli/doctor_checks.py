@@ -217,8 +217,10 @@ def shipped_weights() -> Result:
         files = sorted(share('weights').rglob('*.safetensors'))
     except FileNotFoundError as error:
         return 'fail', str(error), remedy
-    if not files:
-        return 'fail', f'no weights in {share("weights")}', remedy
+    # the ones the launch files name by default
+    missing = [n for n in ('policy', 'clip', 'critic') if not any(n in file.parts for file in files)]
+    if missing:
+        return 'fail', f'no weights in {share("weights")} for: {", ".join(missing)}', remedy
     from safetensors import safe_open
 
     for file in files:

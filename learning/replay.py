@@ -1,5 +1,5 @@
 # Copyright 2026 The Apprentice authors. SPDX-License-Identifier: Apache-2.0
-"""The replay buffer: samples of the ingested episodes, drawn half from people, half from everything (RLPD)."""
+"""The replay buffer: samples of the ingested episodes, half from people, half from everything (RLPD)."""
 
 from __future__ import annotations
 

@@ -12,6 +12,10 @@ from dataclasses import dataclass
 
 import torch
 
+# Mesa's software GL and triton each bring an LLVM: loading triton (which the first optimizer does) after the
+# first GL context is a segmentation fault. Loading it here, at import, comes before any rendering.
+import torch._dynamo
+
 from apprentice.learning.augment import random_light, random_shift
 from apprentice.learning.dataset import Chunks
 from apprentice.policies.flow import sample_time
@@ -42,7 +46,7 @@ class WeightedFlowConfig:
 
 
 class WeightedFlow:
-    """Trains ``policy`` on weighted chunks; ``averaged`` is the exponential moving average that should act."""
+    """Trains ``policy`` on weighted chunks; ``averaged``, its exponential moving average, should act."""
 
     def __init__(self, policy: FlowPolicy, config: WeightedFlowConfig | None = None, seed: int = 0):
         self.policy, self.config = policy, config or WeightedFlowConfig()

@@ -40,7 +40,7 @@ def image_msg(image: np.ndarray, stamp: float, frame_id: str) -> Image:
     """uint8 [H, W, 3] RGB as sensor_msgs/Image."""
     data = array.array('B')
     # array.array from a buffer: assigning the ndarray itself costs a hundred times more in rclpy
-    data.frombytes(memoryview(np.ascontiguousarray(image)).cast('B'))
+    data.frombytes(np.ascontiguousarray(image).data.cast('B'))
     message = Image(height=image.shape[0], width=image.shape[1], encoding='rgb8', step=image.shape[1] * 3)
     message.header.stamp = stamp_of(stamp)
     message.header.frame_id = frame_id

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 from rclpy.node import Node
@@ -40,12 +41,7 @@ class Observer:
         self.problem = 'waiting for ' + ', '.join(c.name for c in spec.cameras)
         self.count = 0
         for camera in spec.cameras:
-            node.create_subscription(
-                Image,
-                camera.topic,
-                lambda message, name=camera.name: self._on_image(name, message),
-                qos.SENSOR,
-            )
+            node.create_subscription(Image, camera.topic, partial(self._on_image, camera.name), qos.SENSOR)
         node.create_subscription(JointState, spec.joint_states_topic, self._on_joints, qos.SENSOR)
 
     def _on_image(self, name: str, message: Image) -> None:

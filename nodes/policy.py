@@ -28,14 +28,12 @@ _PLANS_IN = (ControlMode.POLICY, ControlMode.PAUSED)
 
 
 class PolicyNode(ManagedNode):
-    """Plans a chunk every ``execute_steps`` rows, in a worker thread, from the newest complete observation."""
+    """Plans a chunk every ``execute_steps`` rows, in a worker thread, from the newest observation."""
 
     def __init__(self) -> None:
         super().__init__('policy')
         self.spec = load_robot(self)
-        self._weights = parameter(
-            self, 'weights', 'policy', 'policy folder: a path, or a name in share/apprentice/weights'
-        )
+        self._weights = parameter(self, 'weights', 'policy', 'policy folder: a path, or a shipped name')
         self._lockstep = parameter(self, 'lockstep', False, 'observations of one stamp only')
         self._stride = parameter(
             self, 'execute_steps', 4, 'rows followed before the next chunk is planned', 1, 64
@@ -100,8 +98,10 @@ class PolicyNode(ManagedNode):
         self._plan()
 
     def _plan(self) -> None:
-        """Hand the newest observation to the planner if a chunk is due. Called whenever that may have changed:
-        in lock-step no further observation comes until somebody has planned from this one.
+        """Hand the newest observation to the planner if a chunk is due.
+
+        Called whenever that may have changed: in lock-step no further observation comes until somebody
+        has planned from this one.
         """
         shadow = self._mode == ControlMode.HUMAN
         if not self.active or not self._seen or not self._task or not (shadow or self._mode in _PLANS_IN):

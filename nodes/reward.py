@@ -47,8 +47,8 @@ class _Track:
 class RewardNode(ManagedNode):
     """Samples complete frame sets at ``rate_hz`` of the robot's time and publishes ``reward/sample``."""
 
-    def __init__(self) -> None:
-        super().__init__('reward')
+    def __init__(self, **kwargs) -> None:
+        super().__init__('reward', **kwargs)
         self.spec = load_robot(self)
         self._part = parameter(
             self, 'model', 'apprentice.reward_models.clip:ClipReward', 'reward model as package.module:Class'

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 
 from rclpy.node import Node
@@ -23,8 +24,7 @@ def load_robot(node: Node) -> RobotSpec:
     path = Path(value).expanduser()
     if not path.exists() and len(path.parts) == 1:
         name = value if path.suffix else f'{value}.yaml'
-        try:
+        # if there is none either, RobotSpec.load says what is wrong, with the name the user gave
+        with contextlib.suppress(FileNotFoundError):
             path = share('robots', name)
-        except FileNotFoundError:
-            pass  # RobotSpec.load says what is wrong, with the name the user gave
     return RobotSpec.load(path)

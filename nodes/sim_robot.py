@@ -1,5 +1,5 @@
 # Copyright 2026 The Apprentice authors. SPDX-License-Identifier: Apache-2.0
-"""The simulated robot: a driver like any other. Publishes cameras and joint states, obeys the controller topic.
+"""The simulated robot, a driver like any other: publishes its senses, obeys the controller topic.
 
 Live it runs on the wall clock. In lock-step it owns /clock and waits for the command of each control
 tick, so that simulated time runs as fast as the slowest node allows and nothing is ever late.

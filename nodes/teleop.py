@@ -1,8 +1,5 @@
 # Copyright 2026 The Apprentice authors. SPDX-License-Identifier: Apache-2.0
-"""A person at the controls. In simulation a scripted one, who watches, takes over, drives, and releases.
-
-Devices publish the same ``human/command``; they plug in beside this node.
-"""
+"""A person at the controls: in simulation a scripted one, on a robot a leader arm with a dead-man button."""
 
 from __future__ import annotations
 
@@ -11,6 +8,7 @@ import math
 import numpy as np
 from apprentice_interfaces.msg import ControlState, EpisodeState, RewardSample
 from rclpy.node import Node
+from rclpy.task import Future
 from sensor_msgs.msg import JointState
 from std_srvs.srv import SetBool
 from visualization_msgs.msg import MarkerArray
@@ -18,6 +16,7 @@ from visualization_msgs.msg import MarkerArray
 from apprentice.nodes import convert, qos
 from apprentice.nodes.robot_file import load_robot
 from apprentice.nodes.runtime import Diagnostics, parameter, run
+from apprentice.nodes.teleop_device import LeaderArm
 from apprentice.robot.chunk import next_setpoint
 from apprentice.robot.parts import load_part
 from apprentice.robot.types import ActionChunk, ControlMode
@@ -25,10 +24,11 @@ from apprentice.sim.world import World
 
 
 class TeleopNode(Node):
-    """Streams the scripted person's joint targets while the gate says HUMAN.
+    """Streams a person's joint targets while the gate says HUMAN.
 
-    Presses takeover when the person is out of patience, unless the episode is an evaluation. A takeover
-    from elsewhere (the dashboard) is driven too.
+    A scripted person presses takeover when out of patience, unless the episode is an evaluation; a
+    takeover from elsewhere (the dashboard) is driven too. With ``person`` empty, the person is real
+    and drives through a leader arm.
     """
 
     def __init__(self) -> None:
@@ -38,39 +38,43 @@ class TeleopNode(Node):
             self,
             'person',
             'apprentice.sim.people:ScriptedPerson',
-            'package.module:Class of the scripted person',
+            'scripted person as package.module:Class; empty: a real one with a leader arm',
         )
+        self.mode = ControlMode.DISARMED
+        self._takeovers = self._commands = 0
+        self._progress = 0.0
+        self._publisher = self.create_publisher(JointState, 'human/command', qos.SENSOR_PUBLISHER)
+        self.create_subscription(ControlState, 'gate/state', self._on_gate, qos.STATE)
+        self._plan: ActionChunk | None = None
+        if person:
+            self._script(person)
+        else:
+            self._leader = LeaderArm(self, self.spec, self._publisher)
+        Diagnostics(self, self._report, self.spec.name)
+
+    def _script(self, person: str) -> None:
         seed = parameter(self, 'seed', 0, 'seed of the person', 0, 2**31)
-        self._takes_over = parameter(
-            self, 'takes_over', True, 'press takeover by themselves when the robot is stuck'
-        )
+        self._takes_over = parameter(self, 'takes_over', True, 'press takeover when the robot is stuck')
         rate = parameter(self, 'rate_hz', 0.0, 'rate of joint states; 0 takes the robot file', 0.0, 1000.0)
         self._period = 1 / (rate or self.spec.control_hz)
         self._world = World(self.spec)  # for its kinematics; nothing is rendered
         self._person = load_part(person)(self._world.expert(), seed=seed)
-        self._mode = ControlMode.DISARMED
         self._episode, self._task, self._watching = '', '', False
         self._objects: dict[str, np.ndarray] = {}
-        self._progress = 0.0
-        self._plan: ActionChunk | None = None
         self._setpoint = np.zeros(self.spec.dim)
-        self._asked = None
-        self._takeovers = self._commands = 0
-        self._commands_publisher = self.create_publisher(JointState, 'human/command', qos.SENSOR_PUBLISHER)
+        self._asked: Future | None = None
         self._control = self.create_client(SetBool, 'gate/request_control')
-        self.create_subscription(ControlState, 'gate/state', self._on_gate, qos.STATE)
         self.create_subscription(EpisodeState, 'episode/state', self._on_episode, qos.STATE)
         self.create_subscription(RewardSample, 'sim/truth', self._on_truth, qos.LOG)
         self.create_subscription(MarkerArray, 'sim/object_poses', self._on_objects, qos.SENSOR)
         self.create_subscription(JointState, self.spec.joint_states_topic, self._on_joints, qos.SENSOR)
-        Diagnostics(self, self._report, self.spec.name)
 
     def _on_gate(self, message: ControlState) -> None:
         mode = ControlMode(message.mode)
-        if mode == ControlMode.HUMAN and self._mode != ControlMode.HUMAN:
+        if mode == ControlMode.HUMAN and self.mode != ControlMode.HUMAN:
             self._plan = None
             self._takeovers += 1
-        self._mode = mode
+        self.mode = mode
 
     def _on_episode(self, message: EpisodeState) -> None:
         running = message.phase == EpisodeState.RUNNING
@@ -82,12 +86,12 @@ class TeleopNode(Node):
             self._episode = message.episode_id
         self._task = message.task
         self._watching = running and not message.eval_only
-        if not running and self._mode == ControlMode.HUMAN and message.phase == EpisodeState.ENDED:
+        if not running and self.mode == ControlMode.HUMAN and message.phase == EpisodeState.ENDED:
             self._request(False)
 
     def _on_truth(self, message: RewardSample) -> None:
         self._progress = message.value
-        if not (self._watching and self._takes_over and self._mode == ControlMode.POLICY):
+        if not (self._watching and self._takes_over and self.mode == ControlMode.POLICY):
             return
         if self._person.wants_control(convert.seconds(message.t1), self._progress):
             self._request(True)
@@ -98,7 +102,7 @@ class TeleopNode(Node):
             self._objects[marker.ns] = np.array([place.x, place.y, place.z, turn.w, turn.x, turn.y, turn.z])
 
     def _on_joints(self, message: JointState) -> None:
-        if self._mode != ControlMode.HUMAN or not self._objects or not self._task:
+        if self.mode != ControlMode.HUMAN or not self._objects or not self._task:
             return
         try:
             state = convert.joint_vector(message, self.spec.joint_names)
@@ -121,7 +125,7 @@ class TeleopNode(Node):
         if followed:
             self._setpoint = followed[0]
         self._commands += 1
-        self._commands_publisher.publish(convert.joint_state_msg(now, self.spec.joint_names, self._setpoint))
+        self._publisher.publish(convert.joint_state_msg(now, self.spec.joint_names, self._setpoint))
 
     def _request(self, take: bool) -> None:
         """Press takeover or release; a press that is still unanswered is not repeated."""
@@ -140,7 +144,7 @@ class TeleopNode(Node):
             'commands': self._commands,
             'progress': f'{self._progress:.2f}',
         }
-        return Diagnostics.OK, 'driving' if self._mode == ControlMode.HUMAN else 'watching', values
+        return Diagnostics.OK, 'driving' if self.mode == ControlMode.HUMAN else 'watching', values
 
 
 def main() -> None:

@@ -1,5 +1,5 @@
 # Copyright 2026 The Apprentice authors. SPDX-License-Identifier: Apache-2.0
-"""The flow-matching action expert: attends layer by layer to the backbone's keys and values (NORA-1.5, pi0)."""
+"""The flow-matching action expert: attends layer by layer to the backbone (NORA-1.5, pi0)."""
 
 from __future__ import annotations
 

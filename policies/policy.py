@@ -43,6 +43,12 @@ class FlowPolicy(nn.Module):
     state of the same observation. All public methods take and give raw units (rad, m).
     """
 
+    state_mean: torch.Tensor
+    state_std: torch.Tensor
+    action_mean: torch.Tensor
+    action_std: torch.Tensor
+    relative: torch.Tensor
+
     def __init__(self, spec: PolicySpec, config: PolicyConfig | None = None):
         super().__init__()
         self.spec, self.config = spec, config or PolicyConfig()

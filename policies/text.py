@@ -14,7 +14,7 @@ LENGTH = 10  # tokens; longer instructions are cut
 
 
 def tokenize(texts: Sequence[str]) -> torch.Tensor:
-    """int64 [B, LENGTH]; 0 is padding. CRC-32 rather than ``hash`` because it is the same in every process."""
+    """int64 [B, LENGTH]; 0 is padding. CRC-32, unlike ``hash``, is the same in every process."""
     tokens = torch.zeros(len(texts), LENGTH, dtype=torch.int64)
     for row, text in enumerate(texts):
         for column, word in enumerate(re.findall(r'[a-z0-9]+', text.lower())[:LENGTH]):

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -171,7 +171,7 @@ class ProgressCritic:
         old, words = self._tensors(before, text)
         new, _ = self._tensors(after, text)
         scores = []
-        for member in self.members:
+        for member in cast('list[Member]', self.members):
             a, b = member.features(old, words), member.features(new, words)
             scores.append(
                 signed_score(
@@ -179,16 +179,17 @@ class ProgressCritic:
                     member.progress(b, a).sigmoid().cpu().numpy(),
                 )
             )
-        return np.mean(scores, axis=0, dtype=np.float32), np.std(scores, axis=0, dtype=np.float32)
+        stacked = np.stack(scores)
+        return stacked.mean(axis=0), stacked.std(axis=0)
 
     @torch.inference_mode()
     def _done(self, emb: np.ndarray, text: Any) -> np.ndarray:
         views, words = self._tensors(emb, text)
-        return np.mean(
-            [m.done(m.features(views, words)).squeeze(1).sigmoid().cpu().numpy() for m in self.members],
-            axis=0,
-            dtype=np.float32,
-        )
+        done = [
+            member.done(member.features(views, words)).squeeze(1).sigmoid().cpu().numpy()
+            for member in cast('list[Member]', self.members)
+        ]
+        return np.stack(done).mean(axis=0)
 
     def _score(self, kind, value, std, done, margin, per_frame, began, request) -> Score:
         present = np.ones(len(value), bool) if request.mask is None else request.mask.all(axis=(1, 2))

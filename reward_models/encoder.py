@@ -17,6 +17,7 @@ import numpy as np
 from apprentice.reward_models.base import RewardModelError
 
 CONFIG = 'open_clip_config.json'
+WEIGHTS = 'open_clip_model.safetensors'
 VOCABULARY = 'bpe.txt.gz'  # merges of a vocabulary of the folder's own, for open_clip's SimpleTokenizer
 BATCH = 256
 
@@ -137,7 +138,7 @@ class ClipEncoder:
                     'or `apprentice train clip`'
                 )
             # the name open_clip itself prefers comes first
-            file = next((f for f in files if f.name == 'open_clip_model.safetensors'), files[0])
+            file = next((f for f in files if f.name == WEIGHTS), files[0])
         _check_safetensors(file)
         return cls._create(f'local-dir:{folder}', str(file), text, _file_hash(file), device)
 
@@ -164,11 +165,10 @@ class ClipEncoder:
                     name,
                     pretrained=None if local else (weights or None),
                     device='cpu',
-                    load_weights=not local,
                     pretrained_text=False,
                     **options,
                 )
-                if local:
+                if local and Path(weights).name != WEIGHTS:  # that one open_clip has loaded by itself
                     open_clip.load_checkpoint(model, weights)
                 tokenizer = open_clip.get_tokenizer(name, **own_words)
         except Exception as error:  # open_clip raises whatever its parts raise

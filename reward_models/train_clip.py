@@ -18,10 +18,9 @@ import numpy as np
 
 from apprentice.reward_models.base import RewardModelError
 from apprentice.reward_models.bpe import learn_merges, vocabulary_size, write_merges
-from apprentice.reward_models.encoder import CONFIG, VOCABULARY
+from apprentice.reward_models.encoder import CONFIG, VOCABULARY, WEIGHTS
 from apprentice.reward_models.prompts import Prompts
 
-WEIGHTS = 'open_clip_model.safetensors'
 REWARD = 'reward.json'  # prompts and constants of the reward that belongs to the weights
 
 Progress = Callable[[int, float], None]
@@ -142,6 +141,7 @@ def train_clip(
     half = {name: value.detach().half().contiguous() for name, value in model.state_dict().items()}
     temporary = folder / (WEIGHTS + '.tmp')
     save_file(half, temporary)
+    temporary.chmod(0o644)  # safetensors writes for the owner alone; an installed package is for all
     os.replace(temporary, folder / WEIGHTS)
     _write(folder / REWARD, {**reward, 'prompts': prompts.to_dict()})
     return {

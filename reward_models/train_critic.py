@@ -77,6 +77,7 @@ def train_critic(
     half = {name: value.detach().half().contiguous() for name, value in ensemble.state_dict().items()}
     temporary = folder / (WEIGHTS + '.tmp')
     save_file(half, temporary)
+    temporary.chmod(0o644)  # safetensors writes for the owner alone; an installed package is for all
     os.replace(temporary, folder / WEIGHTS)
     config = {
         'encoder': encoder,

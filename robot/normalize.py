@@ -18,7 +18,7 @@ class StatisticsError(ValueError):
 
 @dataclass(frozen=True)
 class Statistics:
-    """Per-dimension statistics of one vector, all float64 [dim]; ``low``/``high`` are the 1 % and 99 % quantiles."""
+    """Per-dimension statistics of one vector, float64 [dim]; ``low``/``high``: 1 % and 99 % quantiles."""
 
     mean: np.ndarray
     std: np.ndarray
@@ -50,8 +50,8 @@ class Statistics:
         for name, std, low, high in zip(names, self.std, self.low, self.high):
             if std < 1e-6 or high - low < 1e-6:
                 raise StatisticsError(
-                    f'{what}: {name} hardly varies (std {std:.2g}, 1-99 % range {high - low:.2g}); dividing by that '
-                    'would magnify noise. Record more varied data or leave the joint out of the robot file'
+                    f'{what}: {name} hardly varies (std {std:.2g}, range {high - low:.2g}); dividing by that '
+                    'would magnify noise. Record more varied data or leave the joint out'
                 )
 
     def to_dict(self) -> dict[str, Any]:
@@ -65,7 +65,7 @@ class Statistics:
             raise StatisticsError(
                 f'{what}: statistics lack {missing}; retrain or copy the complete checkpoint'
             )
-        arrays = [np.asarray(data[field], np.float64) for field in FIELDS]
-        statistics = cls(*arrays, count=int(data['count']))
+        arrays = {field: np.asarray(data[field], np.float64) for field in FIELDS}
+        statistics = cls(**arrays, count=int(data['count']))
         statistics.check(names, what)
         return statistics

@@ -31,7 +31,7 @@ def share(*parts: str) -> Path:
     """
     source_tree = Path(__file__).resolve().parents[1]
     roots = [source_tree] if (source_tree / 'package.xml').exists() else []
-    prefixes = os.environ.get('AMENT_PREFIX_PATH', '').split(os.pathsep) + [sys.prefix]
+    prefixes = [*os.environ.get('AMENT_PREFIX_PATH', '').split(os.pathsep), sys.prefix]
     roots += [Path(prefix) / 'share' / 'apprentice' for prefix in prefixes if prefix]
     for root in roots:
         path = root.joinpath(*parts)

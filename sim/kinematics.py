@@ -64,4 +64,4 @@ class Kinematics:
 
 def rotation_error(current: np.ndarray, target: np.ndarray) -> np.ndarray:
     """Small-angle rotation vector [3] that turns ``current`` into ``target`` (both [3, 3]), world frame."""
-    return 0.5 * sum(np.cross(current[:, i], target[:, i]) for i in range(3))
+    return 0.5 * np.cross(current, target, axis=0).sum(1)

@@ -44,7 +44,7 @@ def rollout(
         person.reset(world.time)
     period = 1 / spec.control_hz
     ticks = max(1, round(spec.action_dt / period))
-    setpoint, begin = world.state(), world.time
+    setpoint = world.state()
     chunk: ActionChunk | None = None
     human, takeovers, outcome = expert is not None, 0, Outcome.FAILURE
     log: dict[str, list] = {k: [] for k in ('stamps', 'state', 'action', 'source', 'takeover', 'truth')}

@@ -29,6 +29,8 @@ os.environ.setdefault('MUJOCO_GL', 'egl')
 os.environ.setdefault('OMP_NUM_THREADS', '1')
 os.environ.setdefault('LP_NUM_THREADS', '0')
 
+import torch._dynamo  # noqa: E402,F401 - before any test renders, see learning/weighted_flow.py
+
 ROOT = Path(__file__).resolve().parents[1]
 
 

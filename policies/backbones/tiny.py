@@ -1,8 +1,9 @@
 # Copyright 2026 The Apprentice authors. SPDX-License-Identifier: Apache-2.0
-"""A small backbone trained from scratch in simulation: language-modulated convolutions, then a transformer."""
+"""A small backbone trained in simulation: language-modulated convolutions, then a transformer."""
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -36,7 +37,7 @@ class Stem(nn.Module):
         sizes = (3, *channels)
         self.stages = nn.ModuleList(
             nn.Conv2d(a, b, 4, stride=4) if i == 0 else nn.Conv2d(a, b, 3, stride=2, padding=1)
-            for i, (a, b) in enumerate(zip(sizes, sizes[1:]))
+            for i, (a, b) in enumerate(itertools.pairwise(sizes))
         )
         self.norms = nn.ModuleList(nn.GroupNorm(8, c) for c in channels)
         self.films = nn.ModuleList(nn.Linear(text_width, 2 * c) for c in channels)

@@ -22,6 +22,7 @@ HALF_SIZE = 0.02  # m
 LIFTED = 0.08  # m, height of the cube's centre that counts as picked up
 WORKSPACE = ((0.2, -0.13), (0.36, 0.13))  # m, corners of the area of the cubes' centres
 SLOTS = ('first', 'second')
+UP = np.array([0.0, 0.0, 1.0])
 
 
 def named_colour(instruction: str) -> str:
@@ -149,18 +150,18 @@ class PickExpert(Expert):
         holding = around and width < 1.3 * HALF_SIZE
         gripper = self._open
         if holding:
-            goal, gripper = tip + [0.0, 0.0, 0.2], 0.0
+            goal, gripper = tip + 0.2 * UP, 0.0
         elif around:
-            goal, gripper = cube + [0.0, 0.0, self.GRASP], 0.0
+            goal, gripper = cube + self.GRASP * UP, 0.0
         elif sideways > self.ALIGNED and not (
             sideways < 2.0 * self.ALIGNED and tip[2] < cube[2] + self.HOVER / 2
         ):
             # approach along an arc that stays above the neighbours until it is over the cube
-            goal = cube + [0.0, 0.0, self.HOVER]
+            goal = cube + self.HOVER * UP
             if sideways > 0.03 and tip[2] < cube[2] + self.HOVER - 0.015:
                 goal = np.array([tip[0], tip[1], goal[2]])
         else:
-            goal = cube + [0.0, 0.0, self.GRASP]
+            goal = cube + self.GRASP * UP
         step = goal - tip
         distance = float(np.linalg.norm(step))
         target = tip + step * min(1.0, self._stride / max(distance, 1e-9))

@@ -1,6 +1,8 @@
 # Copyright 2026 The Apprentice authors. SPDX-License-Identifier: Apache-2.0
 """Goal-baseline reward: the closed form, the prompts, and scoring through any open_clip model."""
 
+import torch._dynamo  # isort: skip # noqa: F401 - before the first GL context of this process
+
 import numpy as np
 import pytest
 
@@ -8,7 +10,6 @@ from apprentice.reward_models.base import RewardModel, RewardModelError, ScoreRe
 from apprentice.reward_models.clip import ClipReward, goal_baseline_reward
 from apprentice.reward_models.encoder import ClipEncoder
 from apprentice.reward_models.prompts import Prompts
-
 
 STOCK = 'ViT-S-32-alt'  # the smallest of open_clip's own list
 

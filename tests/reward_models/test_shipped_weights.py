@@ -4,6 +4,8 @@
 Thresholds lie below what bench/reward_models.py measures, by a margin for few attempts.
 """
 
+import torch._dynamo  # isort: skip # noqa: F401 - before the first GL context of this process
+
 import numpy as np
 import pytest
 
@@ -87,7 +89,9 @@ def test_turned_pairs_change_sign_and_still_pairs_are_zero(attempts, critic):
 def test_a_standing_robot_makes_no_progress(attempts, critic):
     item = demonstration(attempts)
     rng = np.random.default_rng(1)
-    noisy = np.repeat(item.frames[:1], 40, axis=0).astype(int) + rng.integers(-3, 4, (40, *item.frames.shape[1:]))
+    noisy = np.repeat(item.frames[:1], 40, axis=0).astype(int) + rng.integers(
+        -3, 4, (40, *item.frames.shape[1:])
+    )
     rewards = score_episode(
         critic, np.clip(noisy, 0, 255).astype(np.uint8), [0.5 * i for i in range(40)], item.text
     )

@@ -1,6 +1,8 @@
 # Copyright 2026 The Apprentice authors. SPDX-License-Identifier: Apache-2.0
 """Both trainings, end to end on a few coloured pictures: what is written loads, and has learned."""
 
+import torch._dynamo  # isort: skip # noqa: F401 - before the first GL context of this process
+
 import numpy as np
 import pytest
 
@@ -154,3 +156,15 @@ def test_requests_are_checked():
         stack_views({'front': frames[0, 0, 0]}, ['front', 'wrist'])
     small = np.zeros((4, 4, 3), np.uint8)
     assert stack_views({'a': frames[0, 0, 0], 'b': small}, ['a', 'b']).shape == (2, 8, 8, 3)
+
+
+def test_a_weights_file_of_any_name_beside_its_configuration(folder, tmp_path):
+    import shutil
+
+    shutil.copytree(folder / 'clip', tmp_path / 'w')
+    renamed = tmp_path / 'w' / 'second.safetensors'
+    (tmp_path / 'w' / 'open_clip_model.safetensors').rename(renamed)
+    frame = np.zeros((1, 32, 32, 3), np.uint8)
+    expected = ClipReward.load(folder / 'clip').encode(frame)
+    np.testing.assert_array_equal(ClipReward.load(renamed).encode(frame), expected)
+    np.testing.assert_array_equal(ClipReward.load(tmp_path / 'w').encode(frame), expected)

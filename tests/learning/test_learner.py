@@ -1,0 +1,226 @@
+# Copyright 2026 The Apprentice authors. SPDX-License-Identifier: Apache-2.0
+"""The learner: learns, resumes, never learns from evaluations, publishes whole and verified weights."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+
+from apprentice.episodes.episode_writer import write_episode
+from apprentice.learning.clone import CloneConfig, clone, learning_rate
+from apprentice.learning.dataset import Chunks, policy_spec
+from apprentice.learning.learner import Learner, LearnerConfig
+from apprentice.learning.replay import Replay, UnusableEpisode
+from apprentice.learning.weighted_flow import WeightedFlow, WeightedFlowConfig
+from apprentice.learning.weights import WeightStore
+from apprentice.policies import checkpoint
+from apprentice.policies.policy import FlowPolicy, PolicyConfig, TinyConfig
+from apprentice.robot.parts import share
+from apprentice.robot.spec import RobotSpec
+from apprentice.robot.types import Episode, Outcome, Source
+
+ROBOT = RobotSpec.load(share('robots', 'sim_arm.yaml'))
+SMALL = PolicyConfig(backbone=TinyConfig(width=32, layers=1, heads=2, channels=(8, 8, 16)))
+ALGORITHM = WeightedFlowConfig(batch=8, draws=1, shift=1)
+
+
+def make_episode(number: int, length: int = 12, source: Source = Source.HUMAN, **changes) -> Episode:
+    rng = np.random.default_rng(number)
+    state = (ROBOT.vector('home') + rng.normal(0, 0.05, (length, 7)).cumsum(0) * 0.2).astype(np.float32)
+    state = np.clip(state, ROBOT.vector('lower'), ROBOT.vector('upper')).astype(np.float32)
+    values = {
+        'episode_id': f'episode-{number:04d}',
+        'task': 'pick up the red cube',
+        'seed': number,
+        'outcome': Outcome.SUCCESS,
+        'end_cause': 2,
+        'eval_only': False,
+        'stamps': 100.0 * (number + 1) + 0.1 * np.arange(length),
+        'images': {c.name: rng.integers(0, 255, (length, 64, 64, 3), dtype=np.uint8) for c in ROBOT.cameras},
+        'state': state,
+        'action': (state + rng.normal(0, 0.02, state.shape)).astype(np.float32),
+        'source': np.full(length, int(source), np.uint8),
+        'takeover_id': np.zeros(length, np.int64),
+        'robot': 'sim_arm',
+    }
+    return Episode(**{**values, **changes})
+
+
+@pytest.fixture
+def starter(tmp_path):
+    torch.manual_seed(0)
+    spec = policy_spec([make_episode(i) for i in range(4)], ROBOT, 8)
+    checkpoint.save(FlowPolicy(spec, SMALL), tmp_path / 'starter', {'name': 'test'})
+    return tmp_path / 'starter'
+
+
+def make_learner(tmp_path, starter, **changes) -> Learner:
+    config = LearnerConfig(updates_per_episode=3, publish_every=4, warm_up=1, algorithm=ALGORITHM)
+    return Learner(ROBOT, tmp_path / 'run', starter, dataclasses.replace(config, **changes))
+
+
+def test_chunks_end_where_somebody_else_takes_over():
+    episode = make_episode(0, length=6)
+    episode.source[:] = [1, 1, 1, 2, 2, 2]
+    chunks = Chunks.of(episode, 4)
+    assert chunks.valid.tolist() == [
+        [True, True, True, False],
+        [True, True, False, False],
+        [True, False, False, False],
+        [True, True, True, False],
+        [True, True, False, False],
+        [True, False, False, False],
+    ]
+    np.testing.assert_array_equal(chunks.actions[0], episode.action[:4])
+    np.testing.assert_array_equal(chunks.actions[5], episode.action[[5, 5, 5, 5]])
+
+
+def test_half_of_a_batch_comes_from_people(starter):
+    spec = checkpoint.load(starter)[0].spec
+    replay = Replay(spec, human_share=0.5, intervention_share=0.5)
+    replay.add(make_episode(0, task='demonstration'), demonstration=True)
+    replay.add(make_episode(1, task='corrected'))
+    replay.add(make_episode(2, task='autonomous', source=Source.POLICY))
+    texts = replay.sample(400, np.random.default_rng(0)).text
+    assert texts.count('demonstration') == 100
+    assert 100 + 60 < texts.count('corrected') < 100 + 140
+    assert len(texts) == 400
+
+
+def test_replay_refuses_what_must_not_be_learned(starter):
+    replay = Replay(checkpoint.load(starter)[0].spec)
+    with pytest.raises(UnusableEpisode, match='evaluation'):
+        replay.add(make_episode(0, eval_only=True))
+    with pytest.raises(UnusableEpisode, match='ur5e'):
+        replay.add(make_episode(0, robot='ur5e'))
+    broken = make_episode(0)
+    broken.action[3, 2] = np.nan
+    with pytest.raises(UnusableEpisode, match='quarantined'):
+        replay.add(broken)
+    assert replay.quarantined == len(broken)
+    with pytest.raises(ValueError, match='empty'):
+        replay.sample(8, np.random.default_rng(0))
+
+
+def test_weighted_flow_learns_and_zero_weight_does_not_count(starter):
+    policy = checkpoint.load(starter)[0].train()
+    algorithm = WeightedFlow(policy, dataclasses.replace(ALGORITHM, learning_rate=3e-3))
+    data = Chunks.of(make_episode(0), 8)
+    losses = [algorithm.update(data)['loss'] for _ in range(60)]
+    assert np.mean(losses[-10:]) < 0.7 * np.mean(losses[:10])
+    before = [p.clone() for p in policy.parameters()]
+    data.weight[:] = 0
+    algorithm.optimizer.state.clear()
+    algorithm.optimizer.param_groups[0]['weight_decay'] = 0.0
+    algorithm.update(data)
+    assert all(torch.equal(a, b) for a, b in zip(before, policy.parameters()))
+
+
+def test_non_finite_update_is_skipped(starter):
+    policy = checkpoint.load(starter)[0].train()
+    algorithm = WeightedFlow(policy, ALGORITHM)
+    data = Chunks.of(make_episode(0), 8)
+    data.actions[0, 0, 0] = np.nan
+    before = [p.clone() for p in policy.parameters()]
+    assert algorithm.update(data)['skipped'] == 1.0
+    assert all(torch.equal(a, b) for a, b in zip(before, policy.parameters()))
+
+
+def test_frozen_backbone_stays(starter):
+    policy = checkpoint.load(starter)[0].train()
+    algorithm = WeightedFlow(policy, dataclasses.replace(ALGORITHM, freeze_backbone=True))
+    before = [p.clone() for p in policy.backbone.parameters()]
+    algorithm.update(Chunks.of(make_episode(0), 8))
+    assert all(torch.equal(a, b) for a, b in zip(before, policy.backbone.parameters()))
+
+
+def test_ingest_is_idempotent_and_skips_evaluations(tmp_path, starter):
+    learner = make_learner(tmp_path, starter)
+    folder = tmp_path / 'run' / 'episodes'
+    write_episode(folder, make_episode(0), ROBOT)
+    write_episode(folder, make_episode(1, eval_only=True), ROBOT)
+    (folder / 'broken.mcap').write_bytes(b'not an mcap file')
+    assert learner.ingest() == ['episode-0000']
+    assert learner.ingest() == []
+    assert (learner.episodes, learner.owed) == (1, 3)
+
+
+def test_resume_gives_the_same_policy_and_the_same_next_step(tmp_path, starter):
+    learner = make_learner(tmp_path, starter)
+    folder = tmp_path / 'run' / 'episodes'
+    for number in range(2):
+        write_episode(folder, make_episode(number), ROBOT)
+    learner.ingest()
+    for _ in range(3):
+        learner.update()
+    learner.save()
+    again = make_learner(tmp_path, starter)
+    assert (again.episodes, again.owed, again.algorithm.steps) == (2, 3, 3)
+    assert again.ingest() == []
+    for a, b in zip(learner.algorithm.averaged.parameters(), again.algorithm.averaged.parameters()):
+        torch.testing.assert_close(a, b, atol=0, rtol=0)
+    assert learner.update()['loss'] == pytest.approx(again.update()['loss'], rel=1e-6)
+
+
+def test_torn_snapshot_falls_back_to_the_previous(tmp_path, starter):
+    learner = make_learner(tmp_path, starter)
+    write_episode(tmp_path / 'run' / 'episodes', make_episode(0), ROBOT)
+    learner.ingest()
+    learner.update()
+    learner.save()
+    # as a crash between the two renames of a later save leaves it
+    (tmp_path / 'run' / 'learner').rename(tmp_path / 'run' / '.learner.previous')
+    assert make_learner(tmp_path, starter).algorithm.steps == 1
+
+
+def test_publish_is_versioned_and_rollback_is_a_new_version(tmp_path, starter):
+    learner = make_learner(tmp_path, starter)
+    learner.add(make_episode(0))
+    learner.owed = 10
+    learner.update()
+    first = learner.publish()
+    learner.update()
+    second = learner.publish()
+    assert (first.version, second.version, second.parent) == (1, 2, 1)
+    checkpoint.load(second.folder, second.sha256)
+    third = learner.rollback()
+    assert (third.version, third.parent) == (3, 1)
+    old, new = checkpoint.load(first.folder)[0], checkpoint.load(third.folder)[0]
+    assert all(torch.equal(a, b) for a, b in zip(old.parameters(), new.parameters()))
+
+
+def test_incomplete_version_is_not_a_version(tmp_path, starter):
+    policy = checkpoint.load(starter)[0]
+    store = WeightStore(tmp_path / 'weights')
+    store.publish(policy, {})
+    (tmp_path / 'weights' / 'v000002').mkdir()
+    assert store.versions() == [1]
+
+
+def test_clone_resumes_to_the_same_loss(tmp_path):
+    episodes = [make_episode(i) for i in range(3)]
+    config = CloneConfig(steps=6, snapshot_every=3, policy=SMALL, algorithm=ALGORITHM)
+    losses: list[float] = []
+    clone(episodes, ROBOT, tmp_path / 'whole', config, lambda step, m: losses.append(m['loss']))
+
+    class Killed(Exception):
+        pass
+
+    def kill(step, metrics):
+        if step == 5:
+            raise Killed
+
+    with pytest.raises(Killed):
+        clone(episodes, ROBOT, tmp_path / 'torn', config, kill)
+    resumed: list[float] = []
+    clone(episodes, ROBOT, tmp_path / 'torn', config, lambda step, m: resumed.append(m['loss']))
+    assert resumed == pytest.approx(losses[3:], rel=1e-5)
+    with pytest.raises(ValueError, match='other data or settings'):
+        clone(episodes[:2], ROBOT, tmp_path / 'torn', config)
+
+
+def test_learning_rate_warms_up_and_ends_at_zero():
+    assert learning_rate(0, 1000) < 0.02
+    assert learning_rate(100, 1000) > 0.9
+    assert learning_rate(999, 1000) < 1e-4
