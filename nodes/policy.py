@@ -33,7 +33,7 @@ class PolicyNode(ManagedNode):
     def __init__(self) -> None:
         super().__init__('policy')
         self.spec = load_robot(self)
-        self._weights = parameter(self, 'weights', 'policy', 'policy folder: a path, or a shipped name')
+        self._weights = parameter(self, 'weights', 'policy', 'policy folder, or a shipped name')
         self._lockstep = parameter(self, 'lockstep', False, 'observations of one stamp only')
         self._stride = parameter(
             self, 'execute_steps', 4, 'rows followed before the next chunk is planned', 1, 64
@@ -62,7 +62,7 @@ class PolicyNode(ManagedNode):
         self._policy.spec.require(self.spec)
         if self._stride > self._policy.spec.horizon:
             raise StartupError(
-                f'execute_steps {self._stride} exceeds the horizon {self._policy.spec.horizon} of these weights'
+                f'execute_steps {self._stride} exceeds the horizon {self._policy.spec.horizon} of the weights'
             )
         self._version = 0
         self._generator = torch.Generator().manual_seed(self._seed)

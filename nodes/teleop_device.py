@@ -62,7 +62,7 @@ class LeaderArm:
             worst = int(np.argmax(offset))
             if offset[worst] > self._align:
                 self._node.get_logger().warning(
-                    f'{self._spec.joint_names[worst]} of the leader is {offset[worst]:.2f} rad off; move it closer',
+                    f'leader {self._spec.joint_names[worst]} is {offset[worst]:.2f} rad off; move it closer',
                     throttle_duration_sec=1.0,
                 )
                 target = self._measured

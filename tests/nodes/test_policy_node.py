@@ -1,0 +1,163 @@
+# Copyright 2026 The Apprentice authors. SPDX-License-Identifier: Apache-2.0
+"""The policy's process: plans when it should, swaps only verified weights, refuses foreign ones."""
+
+import numpy as np
+import pytest
+import torch
+import yaml
+from apprentice_interfaces.msg import ActionChunk, ControlState, EpisodeState, WeightsAck, WeightsVersion
+from sensor_msgs.msg import Image, JointState
+
+from apprentice.nodes import convert, qos
+from apprentice.policies import checkpoint
+from apprentice.policies.policy import FlowPolicy, PolicyConfig, TinyConfig
+from apprentice.policies.spec import PolicySpec
+from apprentice.robot.normalize import Statistics
+from apprentice.robot.parts import share
+from apprentice.robot.spec import RobotSpec
+
+ROBOT = share('robots', 'sim_arm.yaml')
+SPEC = RobotSpec.load(ROBOT)
+
+
+def make_weights(folder, seed=0, robot='sim_arm'):
+    torch.manual_seed(seed)
+    values = np.random.default_rng(0).normal(size=(50, 7))
+    statistics = Statistics.of(values, SPEC.joint_names, 'x')
+    spec = PolicySpec(
+        robot,
+        SPEC.joint_names,
+        (True,) * 6 + (False,),
+        {c.name: (64, 64) for c in SPEC.cameras},
+        8,
+        0.1,
+        statistics,
+        statistics,
+    )
+    config = PolicyConfig(backbone=TinyConfig(width=32, layers=1, heads=2, channels=(8, 8, 16)))
+    return checkpoint.save(FlowPolicy(spec, config), folder, {'name': 'test'})
+
+
+class Rig:
+    """Plays camera, robot, gate, episode and learner."""
+
+    def __init__(self, ros):
+        self.ros, self.stamp = ros, 100.0
+        self.chunks: list[ActionChunk] = []
+        self.shadows: list[ActionChunk] = []
+        self.acks: list[WeightsAck] = []
+        node = ros.node
+        node.create_subscription(ActionChunk, 'policy/chunk', self.chunks.append, qos.COMMAND)
+        node.create_subscription(ActionChunk, 'policy/shadow_chunk', self.shadows.append, qos.LOG)
+        node.create_subscription(WeightsAck, 'policy/weights_ack', self.acks.append, qos.STATE)
+        self.gate = node.create_publisher(ControlState, 'gate/state', qos.STATE)
+        self.episode = node.create_publisher(EpisodeState, 'episode/state', qos.STATE)
+        self.weights = node.create_publisher(WeightsVersion, 'learner/weights', qos.STATE)
+        self.joints = node.create_publisher(JointState, 'joint_states', qos.SENSOR_PUBLISHER)
+        self.images = {c.name: node.create_publisher(Image, c.topic, qos.SENSOR_PUBLISHER) for c in SPEC.cameras}
+
+    def control(self, mode: int, epoch: int) -> None:
+        self.gate.publish(ControlState(mode=mode, epoch=epoch, since=convert.stamp_of(self.stamp)))
+        self.episode.publish(EpisodeState(phase=EpisodeState.RUNNING, task='pick up the red cube', episode_id='e'))
+
+    def sense(self, cameras=('front', 'wrist'), state=None) -> None:
+        self.stamp += 0.1
+        for name in cameras:
+            frame = np.full((64, 64, 3), 90, np.uint8)
+            self.images[name].publish(convert.image_msg(frame, self.stamp, name))
+        state = SPEC.vector('home') if state is None else state
+        self.joints.publish(convert.joint_state_msg(self.stamp, SPEC.joint_names, state))
+        self.ros.spin_until(lambda: False, 0.15)
+
+    def offer(self, folder, digest, version) -> WeightsAck:
+        self.weights.publish(WeightsVersion(version=version, uri=str(folder), sha256=digest))
+        assert self.ros.spin_until(lambda: any(a.version == version for a in self.acks), 15.0)
+        return next(a for a in self.acks if a.version == version)
+
+
+@pytest.fixture
+def rig(ros, start_node, tmp_path):
+    make_weights(tmp_path / 'weights')
+    process = start_node(
+        'policy', '-p', f'robot:={ROBOT}', '-p', f'weights:={tmp_path / "weights"}', '-p', 'lockstep:=true'
+    )
+    made = Rig(ros)
+    made.process = process
+    assert ros.spin_until(lambda: made.acks and made.joints.get_subscription_count(), 60.0), process.output()
+    return made
+
+
+def test_policy_node(rig, tmp_path):
+    ros = rig.ros
+    rig.control(ControlState.DISARMED, 1)
+    rig.sense()
+    assert not rig.chunks  # nobody asked
+
+    rig.control(ControlState.POLICY, 2)
+    for _ in range(9):
+        rig.sense()
+    assert ros.spin_until(lambda: len(rig.chunks) >= 2, 10.0)
+    stamps = [convert.seconds(c.header.stamp) for c in rig.chunks]
+    assert all(b - a > 0.39 for a, b in zip(stamps, stamps[1:]))  # every execute_steps rows
+    chunk = convert.chunk_of(rig.chunks[-1])
+    assert chunk.actions.shape == (8, 7)
+    assert chunk.names == SPEC.joint_names
+    assert chunk.epoch == 2
+    assert np.all(np.isfinite(chunk.actions))
+
+    # a new epoch is planned for at once, from an observation that is already there or the next
+    rig.control(ControlState.PAUSED, 3)
+    rig.sense()
+    assert ros.spin_until(lambda: rig.chunks[-1].epoch == 3, 10.0)
+
+    # while a person drives, plans are shadows
+    rig.control(ControlState.HUMAN, 4)
+    before = len(rig.chunks)
+    rig.sense()
+    assert ros.spin_until(lambda: rig.shadows and rig.shadows[-1].shadow, 10.0)
+    assert len(rig.chunks) == before
+
+    # weights: verified, loaded beside, swapped, acknowledged
+    good = make_weights(tmp_path / 'v1', seed=1)
+    assert rig.offer(tmp_path / 'v1', good, 1).active_version in (0, 1)
+    rig.control(ControlState.POLICY, 5)
+    rig.sense()
+    assert ros.spin_until(lambda: rig.chunks[-1].weights_version == 1, 10.0)
+    refused = rig.offer(tmp_path / 'v1', '0' * 64, 2)
+    assert not refused.ok
+    assert 'announced' in refused.reason
+    foreign = make_weights(tmp_path / 'v3', robot='ur5e')
+    refused = rig.offer(tmp_path / 'v3', foreign, 3)
+    assert not refused.ok
+    assert 'ur5e' in refused.reason
+    assert refused.active_version == 1
+
+    # a state that is not finite gives no chunk, so the gate holds
+    before = len(rig.chunks)
+    rig.control(ControlState.POLICY, 6)
+    rig.sense(state=np.full(7, np.nan))
+    assert len(rig.chunks) == before
+    assert 'not finite' in rig.process.output()
+    # nor does a camera that stopped
+    rig.control(ControlState.POLICY, 7)
+    for _ in range(3):
+        rig.sense(cameras=('front',))
+    assert len(rig.chunks) == before
+    assert rig.process.stop() == 0
+
+
+@pytest.mark.parametrize('fault', ['missing', 'foreign', 'camera'])
+def test_refused_start_names_cause_and_remedy(start_node, tmp_path, fault):
+    robot, folder = ROBOT, tmp_path / 'weights'
+    if fault != 'missing':
+        make_weights(folder, robot='ur5e' if fault == 'foreign' else 'sim_arm')
+    if fault == 'camera':
+        data = yaml.safe_load(ROBOT.read_text())
+        data['cameras'] = data['cameras'][:1]
+        robot = tmp_path / 'robot.yaml'
+        robot.write_text(yaml.safe_dump(data))
+    process = start_node('policy', '-p', f'robot:={robot}', '-p', f'weights:={folder}')
+    assert process.popen.wait(60) == 2
+    wanted = {'missing': 'apprentice train bc', 'foreign': "'ur5e'", 'camera': "camera 'wrist' is missing"}
+    assert wanted[fault] in process.output()
+    assert 'Traceback' not in process.output()
