@@ -57,7 +57,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         '--demonstrations', type=Path, default=Path('runs/demonstrations'), help='their cache'
     )
     parser.add_argument(
-        '--demonstration-episodes', type=int, default=60, help='how many to make (default 60)'
+        '--demonstration-episodes', type=int, default=100, help='how many to make (default 100)'
+    )
+    parser.add_argument(
+        '--updates-per-episode', type=int, default=16, help='gradient steps per learning episode (default 16)'
     )
 
 
@@ -128,6 +131,7 @@ def _launch_arguments(args: argparse.Namespace, run_dir: Path, port: int) -> dic
         'dashboard_port': str(port),
         'learn': str(args.episodes > 0).lower(),
         'demonstrations': str(args.demonstrations.resolve()),
+        'updates_per_episode': str(args.updates_per_episode),
     }
     if args.robot:
         wanted['robot'] = args.robot
@@ -144,6 +148,7 @@ def _session_process(args: argparse.Namespace, run_dir: Path) -> Process:
         'seed': args.seed,
         'run_dir': str(run_dir),
         'use_sim_time': True,
+        'wait_for_learner_s': 180.0,
         'terminal': os.ttyname(2) if sys.stderr.isatty() else '',
     }
     if args.robot:

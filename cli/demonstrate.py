@@ -24,7 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--out', type=Path, default=Path('runs/demonstrations'), help='folder of the episode files'
     )
-    parser.add_argument('--episodes', type=int, default=60, help='number of demonstrations (default 60)')
+    parser.add_argument('--episodes', type=int, default=100, help='number of demonstrations (default 100)')
     parser.add_argument(
         '--seed', type=int, default=0, help='shifts the starts; each seed has its own million'
     )

@@ -35,7 +35,7 @@ class LearnerConfig:
         warm_up: episodes before the first update.
     """
 
-    updates_per_episode: int = 20
+    updates_per_episode: int = 16
     publish_every: int = 100
     warm_up: int = 2
     human_share: float = 0.5

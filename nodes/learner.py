@@ -44,7 +44,7 @@ class LearnerNode(Node):
         seed = parameter(self, 'seed', 0, 'seed of batches and noise', 0, 2**31)
         config = LearnerConfig(
             updates_per_episode=parameter(
-                self, 'updates_per_episode', 20, 'gradient steps per episode', 0, 10000
+                self, 'updates_per_episode', 16, 'gradient steps per episode', 0, 10000
             ),
             publish_every=parameter(self, 'publish_every', 100, 'gradient steps between versions', 1, 100000),
             algorithm=WeightedFlowConfig(

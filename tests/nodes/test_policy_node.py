@@ -54,11 +54,17 @@ class Rig:
         self.episode = node.create_publisher(EpisodeState, 'episode/state', qos.STATE)
         self.weights = node.create_publisher(WeightsVersion, 'learner/weights', qos.STATE)
         self.joints = node.create_publisher(JointState, 'joint_states', qos.SENSOR_PUBLISHER)
-        self.images = {c.name: node.create_publisher(Image, c.topic, qos.SENSOR_PUBLISHER) for c in SPEC.cameras}
+        self.images = {
+            c.name: node.create_publisher(Image, c.topic, qos.SENSOR_PUBLISHER) for c in SPEC.cameras
+        }
 
     def control(self, mode: int, epoch: int) -> None:
-        self.gate.publish(ControlState(mode=mode, epoch=epoch, since=convert.stamp_of(self.stamp)))
-        self.episode.publish(EpisodeState(phase=EpisodeState.RUNNING, task='pick up the red cube', episode_id='e'))
+        # after the newest picture: what was seen before control changed hands must not be planned from
+        since = convert.stamp_of(self.stamp + 0.05)
+        self.gate.publish(ControlState(mode=mode, epoch=epoch, since=since))
+        self.episode.publish(
+            EpisodeState(phase=EpisodeState.RUNNING, task='pick up the red cube', episode_id='e')
+        )
 
     def sense(self, cameras=('front', 'wrist'), state=None) -> None:
         self.stamp += 0.1
@@ -98,17 +104,19 @@ def test_policy_node(rig, tmp_path):
         rig.sense()
     assert ros.spin_until(lambda: len(rig.chunks) >= 2, 10.0)
     stamps = [convert.seconds(c.header.stamp) for c in rig.chunks]
-    assert all(b - a > 0.39 for a, b in zip(stamps, stamps[1:]))  # every execute_steps rows
+    assert np.all(np.diff(stamps) > 0.39)  # every execute_steps rows
     chunk = convert.chunk_of(rig.chunks[-1])
     assert chunk.actions.shape == (8, 7)
     assert chunk.names == SPEC.joint_names
     assert chunk.epoch == 2
     assert np.all(np.isfinite(chunk.actions))
 
-    # a new epoch is planned for at once, from an observation that is already there or the next
+    # a new epoch is planned for at once, from the first picture after it began
+    since = rig.stamp + 0.05
     rig.control(ControlState.PAUSED, 3)
     rig.sense()
     assert ros.spin_until(lambda: rig.chunks[-1].epoch == 3, 10.0)
+    assert convert.seconds(rig.chunks[-1].header.stamp) > since
 
     # while a person drives, plans are shadows
     rig.control(ControlState.HUMAN, 4)
