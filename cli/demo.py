@@ -57,7 +57,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         '--demonstrations', type=Path, default=Path('runs/demonstrations'), help='their cache'
     )
     parser.add_argument(
-        '--demonstration-episodes', type=int, default=100, help='how many to make (default 100)'
+        '--demonstration-episodes', type=int, default=60, help='how many to make (default 60)'
     )
     parser.add_argument(
         '--updates-per-episode', type=int, default=16, help='gradient steps per learning episode (default 16)'

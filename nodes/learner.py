@@ -6,7 +6,9 @@ from __future__ import annotations
 # before anything else of torch: see docs/architecture.md on triton and GL in one process
 import torch._dynamo  # isort: skip
 
+import contextlib
 import logging
+import os
 import threading
 import time
 from pathlib import Path
@@ -42,6 +44,10 @@ class LearnerNode(Node):
         self._paused = parameter(self, 'paused', False, 'start paused')
         threads = parameter(self, 'threads', 1, 'threads of torch', 1, 256)
         seed = parameter(self, 'seed', 0, 'seed of batches and noise', 0, 2**31)
+        nice = parameter(self, 'nice', 10, 'scheduling priority given up, so that control stays regular', 0, 19)
+        if nice:
+            with contextlib.suppress(OSError):  # refused in some containers; then it only costs regularity
+                os.nice(nice)
         config = LearnerConfig(
             updates_per_episode=parameter(
                 self, 'updates_per_episode', 16, 'gradient steps per episode', 0, 10000

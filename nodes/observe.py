@@ -14,13 +14,18 @@ from sensor_msgs.msg import Image, JointState
 from apprentice.nodes import convert, qos
 from apprentice.robot.spec import RobotSpec
 
+# A frame this share of its period behind the newest is due. Cameras that run freely are never all closer than
+# 1 - 1 / cameras, so a higher share would have five of them wait for ever, a lower one fewer.
+_DUE = 0.8
+
 
 class Observer:
     """Keeps the newest frame of every camera and calls back when a set is complete.
 
     A set is complete when every camera has a frame and a joint state at or after the newest frame has
-    arrived. In lock-step the stamps of a set are equal; live they may differ by up to a camera's
-    ``max_age_s``, beyond which the set is refused and ``problem`` says which camera is old or missing.
+    arrived. In lock-step the stamps of a set are equal. Live a camera whose frame of that moment is due is
+    waited for; other stamps may differ by up to a camera's ``max_age_s``, beyond which the set is refused
+    and ``problem`` says which camera is old or missing.
 
     Args:
         callback: called with (images, joint positions [dim], stamp of the oldest input).
@@ -75,6 +80,8 @@ class Observer:
             if age > camera.max_age_s:
                 self.problem = f'camera {camera.name} is {age:.2f} s behind the others'
                 return
+            if age > _DUE / camera.rate_hz:
+                return  # nearly a frame period: its frame of this moment is on its way
         if self._joints[-1][0] < newest - 1e-6:
             return  # the joint state of this moment is on its way
         # the joint state nearest to the newest frame

@@ -43,6 +43,8 @@ class PolicyNode(ManagedNode):
         torch.set_num_threads(threads)
         self._mode, self._epoch, self._since = ControlMode.DISARMED, 0, 0.0
         self._task, self._episode = '', ''
+        # live, frames come near the action grid, not on it: half a row decides which one is due
+        self._early = _SAME_S if self._lockstep else 0.5 * self.spec.action_dt
         self._planned = (-1, -1.0)  # epoch and stamp of the last observation handed to the planner
         self._seen: Observation | None = None
         self._received = 0.0
@@ -108,7 +110,10 @@ class PolicyNode(ManagedNode):
             return
         epoch, last = self._planned
         stamp = self._seen.stamp
-        if epoch == self._epoch and stamp < last + self._stride * self.spec.action_dt - _SAME_S:
+        # a planner still busy when a chunk was due begins with the newest observation, not with an old one
+        behind = self._mailbox is not None and not self._lockstep
+        due = last + self._stride * self.spec.action_dt - self._early
+        if epoch == self._epoch and not behind and stamp < due:
             return
         if stamp < self._since - _SAME_S:
             return  # seen before control changed hands

@@ -168,10 +168,9 @@ class SimRobotNode(Node):
         self._last_tick = time.monotonic()
 
     def _publish_frame(self, camera, frame: np.ndarray, stamp: float) -> None:
-        late = self._now_ns - self._next_frame_ns[camera.name]
-        step = self._due_ns[camera.name]
-        # keep the nominal grid unless we fell behind by more than a frame
-        self._next_frame_ns[camera.name] = self._now_ns + step - (late if 0 < late < step else 0)
+        due, step = self._next_frame_ns[camera.name], self._due_ns[camera.name]
+        # keep the nominal grid, also after a frame that was early, unless we fell behind by a frame or more
+        self._next_frame_ns[camera.name] = (due if abs(self._now_ns - due) < step else self._now_ns) + step
         message = convert.image_msg(frame, stamp, camera.frame_id)
         self._images[camera.name].publish(message)
         self._frames += 1

@@ -40,6 +40,7 @@ def save(policy: FlowPolicy, folder: str | Path, about: dict[str, Any] | None = 
             name: t.detach().to('cpu', torch.float32).contiguous() for name, t in policy.state_dict().items()
         }
         save_file(tensors, made / WEIGHTS)
+        (made / WEIGHTS).chmod(0o644)  # safetensors writes for the owner only
         manifest = {
             'format': FORMAT,
             'spec': policy.spec.to_dict(),
