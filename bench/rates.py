@@ -156,7 +156,8 @@ def measure(args: argparse.Namespace, run_dir: Path, interrupted: threading.Even
         'demonstrations': str(args.demonstrations.resolve()) if args.demonstrations else '',
         **dict(word.split(':=', 1) for word in args.set),
     }
-    out, lines, times = run_dir / 'probe.json', set[str](), []
+    out, lines = run_dir / 'probe.json', set[str]()
+    times: list[tuple[float, dict[str, float]]] = []
     (run_dir / 'log').mkdir(parents=True, exist_ok=True)
     logs = Logs(run_dir / 'log')
 
@@ -219,7 +220,8 @@ def table(numbers: Numbers) -> list[str]:
     def times(values: Numbers) -> str:
         if not values.get('count'):
             return 'none'
-        return f'p50 {values["p50"]:.1f}  p99 {values["p99"]:.1f}  max {values["max"]:.1f} ms  (n={values["count"]})'
+        text = '  '.join(f'{key} {values[key]:.1f}' for key in ('p50', 'p99', 'max'))
+        return f'{text} ms  (n={values["count"]})'
 
     def signal(values: Numbers) -> str:
         if 'hz' not in values:
@@ -249,7 +251,7 @@ def table(numbers: Numbers) -> list[str]:
     else:
         rows += [(f'camera {name}', signal(values)) for name, values in numbers['cameras'].items()]
         rows += [('joint states', signal(numbers['joint_states'])), ('gate', signal(numbers['gate']))]
-        gate = next((v for k, v in numbers['diagnostics'].items() if k.endswith('gate')), {})
+        gate: Numbers = next((v for k, v in numbers['diagnostics'].items() if k.endswith('gate')), {})
         own = [f'{k} {v}' for k, v in gate.items() if k.startswith(('interval', 'rate', 'refused'))]
         rows.append(("gate's own", ', '.join(own)))
         rows += [

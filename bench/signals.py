@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -37,8 +38,8 @@ def intervals(stamps: Sequence[float], period: float) -> Numbers:
 
 
 def chunk_rate(chunks: Sequence[Sequence[float]]) -> Numbers:
-    """Chunks [stamp, received, seq, epoch, latency] a second of uninterrupted planning; their latency [ms]."""
-    gaps = [b[0] - a[0] for a, b in zip(chunks, chunks[1:]) if a[3] == b[3] and b[2] == a[2] + 1]
+    """Rate [1/s] while planning goes on, and latency [ms], of rows [stamp, received, seq, epoch, latency]."""
+    gaps = [b[0] - a[0] for a, b in pairwise(chunks) if a[3] == b[3] and b[2] == a[2] + 1]
     return {
         'count': len(chunks),
         'hz': 1.0 / float(np.mean(gaps)) if gaps else float('nan'),
@@ -76,7 +77,7 @@ def lockstep_shares(executed: Sequence[Sequence[float]], frames: Sequence[float]
     due = {round(stamp * 1e3) for stamp in frames}
     wall: dict[str, list[float]] = {'plan': [], 'human': [], 'frame': [], 'plain': []}
     robot = 0.0
-    for before, row in zip(executed, executed[1:]):
+    for before, row in pairwise(executed):
         if not (before[5] and row[5]) or row[0] <= before[0]:
             continue
         if row[3] and row[3] != before[3]:

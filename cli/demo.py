@@ -60,7 +60,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         '--demonstration-episodes', type=int, default=60, help='how many to make (default 60)'
     )
     parser.add_argument(
-        '--updates-per-episode', type=int, default=16, help='gradient steps per learning episode (default 16)'
+        '--updates-per-episode', type=int, default=20, help='gradient steps per learning episode (default 20)'
     )
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from apprentice.robot.types import Episode, Outcome, RewardKind, Source
+from apprentice.robot.types import Episode, Outcome, Reward, RewardKind, Source
 
 
 @dataclass(frozen=True)
@@ -35,12 +35,12 @@ def potential(episode: Episode, model: str = '') -> np.ndarray | None:
     The simulator's truth is never used. A successful end counts as 1, whatever the model says there.
     """
     samples = sorted(
-        (r.t1, r.progress)
+        (r.t1, progress)
         for r in episode.rewards
         if r.valid
         and r.kind in (RewardKind.PROGRESS_DELTA, RewardKind.ABS_PROGRESS)
-        and np.isfinite(r.progress)
         and (not model or r.model == model)
+        and np.isfinite(progress := _progress(r))
     )
     if not samples or not len(episode):
         return None
@@ -50,6 +50,13 @@ def potential(episode: Episode, model: str = '') -> np.ndarray | None:
         keep = times < end
         times, values = np.append(times[keep], end), np.append(values[keep], 1.0)
     return np.clip(np.interp(episode.stamps, times, values), 0.0, 1.0)
+
+
+def _progress(reward: Reward) -> float:
+    """The accumulated progress of a sample; a single-frame progress model reports it as its value."""
+    if reward.kind == RewardKind.ABS_PROGRESS and not np.isfinite(reward.progress):
+        return reward.value
+    return reward.progress
 
 
 def step_weights(episode: Episode, horizon: int, config: AdvantageConfig | None = None) -> np.ndarray:

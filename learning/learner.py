@@ -13,6 +13,7 @@ import numpy as np
 
 from apprentice.episodes.files import EpisodeFileError
 from apprentice.episodes.join import read_episode
+from apprentice.episodes.labels import iter_sealed, read_label
 from apprentice.learning import snapshot
 from apprentice.learning.advantage import AdvantageConfig
 from apprentice.learning.replay import Replay, UnusableEpisode
@@ -20,7 +21,7 @@ from apprentice.learning.weighted_flow import WeightedFlow, WeightedFlowConfig
 from apprentice.learning.weights import Published, WeightStore
 from apprentice.policies import checkpoint
 from apprentice.robot.spec import RobotSpec
-from apprentice.robot.types import Episode
+from apprentice.robot.types import Episode, Outcome
 
 log = logging.getLogger(__name__)
 
@@ -35,14 +36,14 @@ class LearnerConfig:
         warm_up: episodes before the first update.
     """
 
-    updates_per_episode: int = 16
+    updates_per_episode: int = 20
     publish_every: int = 100
     warm_up: int = 2
     human_share: float = 0.5
     intervention_share: float = 0.5
     advantage: AdvantageConfig = field(default_factory=AdvantageConfig)
     algorithm: WeightedFlowConfig = field(
-        default_factory=lambda: WeightedFlowConfig(learning_rate=3e-4, ema=0.99)
+        default_factory=lambda: WeightedFlowConfig(learning_rate=4e-4, batch=32, ema=0.99)
     )
 
 
@@ -72,7 +73,7 @@ class Learner:
             policy.spec, self.config.human_share, self.config.intervention_share, self.config.advantage
         )
         self._rng = np.random.default_rng(seed)
-        self._seen: set[str] = set()
+        self._seen: dict[str, Outcome | None] = {}  # episode -> the later label it was read with
         self.episodes = 0
         self.owed = 0
         self._published_at = 0
@@ -94,7 +95,7 @@ class Learner:
         log.info('resumed at step %d with %d episodes', self.algorithm.steps, self.episodes)
 
     def _sealed(self) -> list[Path]:
-        return sorted((self.run_dir / 'episodes').glob('*.mcap'))
+        return list(iter_sealed(self.run_dir / 'episodes'))
 
     def demonstrate(self, paths: Iterable[Path], progress: Callable[[int], None] = lambda n: None) -> int:
         """Add recorded demonstrations; returns how many were usable."""
@@ -112,15 +113,24 @@ class Learner:
         """Add every sealed episode not seen yet; returns their ids. Doing it twice changes nothing."""
         added = []
         for path in self._sealed():
-            if path.stem in self._seen:
-                continue
-            if self._add(path):
-                added.append(path.stem)
-                self.owed += self.config.updates_per_episode
+            if path.stem not in self._seen:
+                if self._add(path):
+                    added.append(path.stem)
+                    self.owed += self.config.updates_per_episode
+            elif self._label(path) != self._seen[path.stem]:
+                # a person judged it after the fact: its samples are weighted anew
+                self._add(path)
         return added
 
+    def _label(self, path: Path) -> Outcome | None:
+        try:
+            return read_label(path)
+        except EpisodeFileError as error:
+            log.error('%s', error)
+            return self._seen.get(path.stem)
+
     def _add(self, path: Path) -> bool:
-        self._seen.add(path.stem)
+        self._seen[path.stem] = self._label(path)
         try:
             return self.add(read_episode(path, self.robot))
         except EpisodeFileError as error:
@@ -134,7 +144,7 @@ class Learner:
         except UnusableEpisode as error:
             log.info('%s', error)
             return False
-        self.episodes += 1
+        self.episodes = self.replay.episodes
         log.info(
             '%s: %d of %d steps useful, %d by a person',
             episode.episode_id,
@@ -147,7 +157,7 @@ class Learner:
     @property
     def ready(self) -> bool:
         """Whether an update is owed and possible."""
-        return self.owed > 0 and self.episodes >= self.config.warm_up
+        return self.owed > 0 and self.episodes >= self.config.warm_up and not self.replay.empty
 
     def update(self) -> dict[str, float]:
         """One gradient step."""
@@ -178,13 +188,15 @@ class Learner:
         Raises ValueError when there is nothing to go back to.
         """
         versions = self.store.versions()
-        if len(versions) < 2:
-            raise ValueError('there is no earlier version to go back to')
-        policy, manifest = checkpoint.load(self.store.folder(versions[-2]))
+        parent = self.store.describe(versions[-1]).parent if versions else 0
+        if parent not in versions:
+            raise ValueError('there is no earlier version on disk to go back to')
+        policy, manifest = checkpoint.load(self.store.folder(parent))
         self.algorithm.policy.load_state_dict(policy.state_dict())
         self.algorithm.averaged.load_state_dict(policy.state_dict())
         self.algorithm.optimizer.state.clear()
-        about = {**manifest['about'], 'name': f'rollback to {versions[-2]}', 'parent': versions[-2]}
+        # its own parent, so that rolling back again goes further back
+        about = {**manifest['about'], 'name': f'rollback to {parent}'}
         published = self.store.publish(policy, about)
         self._published_at = self.algorithm.steps
         self.save()

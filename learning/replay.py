@@ -22,6 +22,7 @@ class _Entry:
     chunks: Chunks
     human: np.ndarray  # int rows with positive weight that a person drove
     useful: np.ndarray  # int rows with positive weight
+    driven: int  # rows a person drove
 
 
 class Replay:
@@ -43,13 +44,12 @@ class Replay:
         self.spec = spec
         self._human_share, self._intervention_share = human_share, intervention_share
         self._advantage = advantage or AdvantageConfig()
-        self._demonstrations: list[_Entry] = []
-        self._online: list[_Entry] = []
+        self._demonstrations: dict[str, _Entry] = {}
+        self._online: dict[str, _Entry] = {}
         self.quarantined = 0
-        self.transitions = self.human_transitions = 0
 
     def add(self, episode: Episode, demonstration: bool = False) -> int:
-        """Add an episode; returns the number of useful samples.
+        """Add an episode, in place of an earlier one of that id; returns the number of useful samples.
 
         Raises UnusableEpisode for an evaluation, another robot, a missing camera, or numbers that are
         not finite (which are counted as quarantined).
@@ -58,11 +58,31 @@ class Replay:
         weight = step_weights(episode, self.spec.horizon, self._advantage)
         chunks = Chunks.of(episode, self.spec.horizon, weight)
         human = episode.source == int(Source.HUMAN)
-        entry = _Entry(chunks, np.flatnonzero(human & (weight > 0)), np.flatnonzero(weight > 0))
-        (self._demonstrations if demonstration else self._online).append(entry)
-        self.transitions += len(chunks)
-        self.human_transitions += int(human.sum())
+        useful = weight > 0
+        entry = _Entry(chunks, np.flatnonzero(human & useful), np.flatnonzero(useful), int(human.sum()))
+        (self._demonstrations if demonstration else self._online)[episode.episode_id] = entry
         return len(entry.useful)
+
+    @property
+    def episodes(self) -> int:
+        """Episodes held, demonstrations not counted."""
+        return len(self._online)
+
+    @property
+    def transitions(self) -> int:
+        return sum(len(e.chunks) for e in self._entries())
+
+    @property
+    def human_transitions(self) -> int:
+        return sum(e.driven for e in self._entries())
+
+    @property
+    def empty(self) -> bool:
+        """Whether there is nothing to learn from."""
+        return not any(len(e.useful) for e in self._entries())
+
+    def _entries(self) -> list[_Entry]:
+        return [*self._demonstrations.values(), *self._online.values()]
 
     def _check(self, episode: Episode) -> None:
         name = episode.episode_id
@@ -83,9 +103,9 @@ class Replay:
 
     def sample(self, batch: int, rng: np.random.Generator) -> Chunks:
         """A batch of samples. Raises ValueError while there is nothing to draw from."""
-        demonstrated = [(e, e.human) for e in self._demonstrations]
-        corrected = [(e, e.human) for e in self._online if len(e.human)]
-        useful = [(e, e.useful) for e in self._online if len(e.useful)]
+        demonstrated = [(e, e.human) for e in self._demonstrations.values()]
+        corrected = [(e, e.human) for e in self._online.values() if len(e.human)]
+        useful = [(e, e.useful) for e in self._online.values() if len(e.useful)]
         from_people = round(batch * self._human_share) if useful else batch
         from_corrections = round(from_people * self._intervention_share) if corrected else 0
         if not demonstrated:

@@ -54,7 +54,7 @@ class WeightStore:
         version = parent + 1
         about = {**about, 'version': version, 'parent': about.get('parent', parent)}
         checkpoint.save(policy, self.folder(version), about)
-        for old in known[: -self._keep]:
+        for old in known[: max(0, len(known) + 1 - self._keep)]:
             shutil.rmtree(self.folder(old), ignore_errors=True)
         return self.describe(version)
 

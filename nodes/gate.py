@@ -8,11 +8,9 @@ one in control. This process never imports torch.
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import time
 from collections import deque
-from pathlib import Path
 
 import numpy as np
 from apprentice_interfaces.msg import ActionChunk, ControlState, EpisodeState, ExecutedCommand
@@ -23,28 +21,16 @@ from std_srvs.srv import SetBool, Trigger
 from trajectory_msgs.msg import JointTrajectory
 
 from apprentice.nodes import convert, qos
+from apprentice.nodes.robot_file import load_robot
 from apprentice.nodes.runtime import Diagnostics, StartupError, parameter, run, wall_timer
 from apprentice.robot.gate import Gate, GateConfig, Tick
 from apprentice.robot.limits import CLAMP_NAMES
 from apprentice.robot.lockstep import LockstepWait
-from apprentice.robot.parts import share
-from apprentice.robot.spec import RobotSpec
 from apprentice.robot.types import ControlMode
 
 _POLL_S = 0.01  # how often a lock-step wait looks at the wall clock
 _ALONE = 'only the gate may command; end it (a killed one fades within 20 s), then arm'
 _ROUTINE = ('shadow', 'mode', 'epoch', 'paused', 'release')  # refusals that every takeover brings about
-
-
-def load_robot(reference: str) -> RobotSpec:
-    """The robot file at a path, or the shipped one of that name. Raises StartupError or RobotFileError."""
-    if not reference:
-        raise StartupError('parameter robot is empty; pass the path of a robot file, or sim_arm')
-    if not Path(reference).is_file():
-        for candidate in (reference, f'{reference}.yaml'):
-            with contextlib.suppress(FileNotFoundError):
-                return RobotSpec.load(share('robots', candidate))
-    return RobotSpec.load(reference)
 
 
 class GateNode(Node):
@@ -101,9 +87,7 @@ class GateNode(Node):
         )
 
     def _declare(self) -> None:
-        self.spec = load_robot(
-            parameter(self, 'robot', '', 'robot file: a path, or the name of a shipped one such as sim_arm')
-        )
+        self.spec = load_robot(self)
         rate = parameter(self, 'rate_hz', 0.0, 'control rate; 0: control_hz of the robot file', 0, 1000)
         self._lockstep = parameter(
             self, 'lockstep', False, 'one command per joint_states stamp instead of a timer'
@@ -263,7 +247,8 @@ class GateNode(Node):
         else:
             self._seq += 1
             self._command = self._command_of(tick.stamp, tick.setpoint)
-            if not (self._foreign and tick.mode == ControlMode.DISARMED):
+            # disarmed, the controller is somebody else's; but a lock-step simulator waits for its tick
+            if tick.mode != ControlMode.DISARMED or (self._lockstep and not self._foreign):
                 self._command_publisher.publish(self._command)
             self._executed_publisher.publish(self._executed_of(tick))
         self._publish_if_changed()

@@ -19,6 +19,7 @@ from rclpy.node import Node
 from std_msgs.msg import String
 from std_srvs.srv import SetBool, Trigger
 
+from apprentice.learning.advantage import AdvantageConfig
 from apprentice.learning.learner import Learner, LearnerConfig
 from apprentice.learning.weighted_flow import WeightedFlowConfig
 from apprentice.learning.weights import Published
@@ -44,18 +45,23 @@ class LearnerNode(Node):
         self._paused = parameter(self, 'paused', False, 'start paused')
         threads = parameter(self, 'threads', 1, 'threads of torch', 1, 256)
         seed = parameter(self, 'seed', 0, 'seed of batches and noise', 0, 2**31)
-        nice = parameter(self, 'nice', 10, 'scheduling priority given up, so that control stays regular', 0, 19)
+        nice = parameter(
+            self, 'nice', 10, 'scheduling priority given up, so that control stays regular', 0, 19
+        )
         if nice:
             with contextlib.suppress(OSError):  # refused in some containers; then it only costs regularity
                 os.nice(nice)
         config = LearnerConfig(
             updates_per_episode=parameter(
-                self, 'updates_per_episode', 16, 'gradient steps per episode', 0, 10000
+                self, 'updates_per_episode', 20, 'gradient steps per episode', 0, 10000
             ),
             publish_every=parameter(self, 'publish_every', 100, 'gradient steps between versions', 1, 100000),
+            advantage=AdvantageConfig(
+                model=parameter(self, 'reward_model', '', 'model whose progress weighs the steps; empty: any')
+            ),
             algorithm=WeightedFlowConfig(
-                learning_rate=parameter(self, 'learning_rate', 3e-4, 'of AdamW', 0.0, 1.0),
-                batch=parameter(self, 'batch', 64, 'samples per gradient step', 1, 4096),
+                learning_rate=parameter(self, 'learning_rate', 4e-4, 'of AdamW', 0.0, 1.0),
+                batch=parameter(self, 'batch', 32, 'samples per gradient step', 1, 4096),
                 ema=0.99,
             ),
         )
@@ -142,7 +148,7 @@ class LearnerNode(Node):
             uri=str(published.folder.resolve()),
             sha256=published.sha256,
             bytes=published.bytes,
-            policy_id=self.spec.name,
+            policy_id=str(published.about.get('name', '')),
             train_steps=int(published.about.get('train_steps', 0)),
             episodes=int(published.about.get('episodes', 0)),
         )

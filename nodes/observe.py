@@ -14,8 +14,8 @@ from sensor_msgs.msg import Image, JointState
 from apprentice.nodes import convert, qos
 from apprentice.robot.spec import RobotSpec
 
-# A frame this share of its period behind the newest is due. Cameras that run freely are never all closer than
-# 1 - 1 / cameras, so a higher share would have five of them wait for ever, a lower one fewer.
+# A camera whose newest frame is this share of its period behind the others has a frame due. Of N cameras that
+# run freely at one rate the oldest may never be less than 1 - 1/N behind: a lower share waits forever.
 _DUE = 0.8
 
 

@@ -58,6 +58,7 @@ class ProbeNode(Node):
         self._limit = parameter(self, 'ready_limit_s', 180.0, 'until everything runs', 1.0, 3600.0)
         self._takeover = parameter(self, 'takeover_every_s', 3.0, 'between takeovers; 0: none', 0.0, 3600.0)
         self._learner = parameter(self, 'learner', True, 'begin when the learner makes updates')
+        self._models = parameter(self, 'reward_models', 2, 'begin when so many have spoken', 0, 100)
         self._phase, self._begun = 'waiting', time.monotonic()
         self._seen: dict[str, Any] = {
             'frames': {camera.name: [] for camera in self.spec.cameras},
@@ -70,6 +71,8 @@ class ProbeNode(Node):
         }
         self._mode, self._running, self._updating = ControlMode.DISARMED, False, False
         self._episodes = 0
+        self._spoken: set[str] = set()
+        self._released = 0.0  # monotonic time of the last answer to a press or release
         self._goal: Future | None = None
         self._pressed, self._asking = 0.0, False
         self._run = ActionClient(self, RunEpisode, 'episode/run')
@@ -119,6 +122,7 @@ class ProbeNode(Node):
         self._note('chunks', stamp, time.time(), message.seq, message.epoch, message.latency_s)
 
     def _on_reward(self, message: RewardSample) -> None:
+        self._spoken.add(message.model)
         if self._phase == 'measuring' and message.valid:
             row = (convert.seconds(message.t1), time.time(), message.latency_s)
             self._seen['rewards'][message.model].append(row)
@@ -135,9 +139,8 @@ class ProbeNode(Node):
     def _supervise(self) -> None:
         now = time.monotonic()
         if self._phase == 'waiting' and now - self._begun > self._limit:
-            lacks = 'no episode ended' if not self._episodes else 'the learner makes no updates'
-            raise StartupError(f'after {self._limit:g} s {lacks}; the logs of the nodes say why')
-        if self._phase == 'waiting' and self._episodes and (self._updating or not self._learner):
+            raise StartupError(f'after {self._limit:g} s {self._lacks()}; the logs of the nodes say why')
+        if self._phase == 'waiting' and not self._lacks():
             self._phase, self._begun = 'measuring', now
             self._seen['started'] = time.time()
             self._say('measuring')
@@ -148,13 +151,21 @@ class ProbeNode(Node):
             part = self._out.with_name(f'{self._out.name}.part')
             part.write_text(json.dumps(self._seen))
             part.rename(self._out)
-            raise ExternalShutdownException
+            raise ExternalShutdownException  # ends the process
         if self._goal is None and self._run.server_is_ready():
             seed = _SEED0 + len(self._seen['episodes']) + self._episodes
             self._goal = self._run.send_goal_async(RunEpisode.Goal(seed=seed))
             self._goal.add_done_callback(self._on_goal)
         if self._phase == 'measuring' and self._takeover:
             self._press(now)
+
+    def _lacks(self) -> str:
+        """What does not run yet; '' when everything does."""
+        if not self._episodes:
+            return 'no episode has ended'
+        if len(self._spoken) < self._models:
+            return f'{len(self._spoken)} of {self._models} reward models have spoken'
+        return 'the learner makes no updates' if self._learner and not self._updating else ''
 
     def _say(self, text: str) -> None:
         print(text, flush=True)  # noqa: T201 - for the process that started us
@@ -184,8 +195,6 @@ class ProbeNode(Node):
         elif self._running and self._mode == ControlMode.POLICY and now - self._released > self._takeover:
             self._pressed = now
             self._ask(True)
-
-    _released = 0.0  # monotonic time of the last release
 
     def _ask(self, take: bool) -> None:
         asked = time.time()

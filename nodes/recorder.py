@@ -26,7 +26,7 @@ from apprentice.episodes.log_writer import LogWriter
 from apprentice.episodes.messages import header_stamp
 from apprentice.nodes import runtime
 from apprentice.nodes.recorded_topics import RecordedTopic, message_type, profile, recorded_topics
-from apprentice.robot.parts import share
+from apprentice.nodes.robot_file import robot_path
 from apprentice.robot.spec import RobotSpec
 from apprentice.robot.types import Outcome
 
@@ -64,7 +64,6 @@ class Recorder(Node):
         run_dir = runtime.parameter(
             self, 'run_dir', 'runs/default', 'run folder; episodes go to its episodes/'
         )
-        robot = runtime.parameter(self, 'robot', '', 'robot file; empty: the simulated arm')
         extra = runtime.parameter(
             self, 'extra_topics', [''], 'more topics to record, each name or name:package/msg/Name'
         )
@@ -74,11 +73,11 @@ class Recorder(Node):
         min_free = runtime.parameter(
             self, 'min_free_mb', 500.0, 'alarm when the disk has less free space [MB]', 0.0, 1e7
         )
-        robot_path = Path(robot) if robot else share('robots', 'sim_arm.yaml')
-        self._spec = RobotSpec.load(robot_path)
+        path = robot_path(self)
+        self._spec = RobotSpec.load(path)
         self._metadata = {
             'robot': self._spec.name,
-            'robot_file': robot_path.read_text(),
+            'robot_file': path.read_text(),
             'namespace': self.get_namespace(),
         }
         self._topics = recorded_topics(self._spec)

@@ -13,18 +13,19 @@ from apprentice.robot.parts import share
 from apprentice.robot.spec import RobotSpec
 
 
-def load_robot(node: Node) -> RobotSpec:
-    """Declare ``robot`` and read the file: a path, or the name of one in the package's ``robots`` folder.
-
-    Raises RobotFileError naming cause and remedy.
-    """
+def robot_path(node: Node) -> Path:
+    """Declare ``robot`` and find the file: a path, or the name of one in the package's ``robots`` folder."""
     value = parameter(
         node, 'robot', 'sim_arm.yaml', 'robot file: a path, or a name in share/apprentice/robots'
     )
     path = Path(value).expanduser()
     if not path.exists() and len(path.parts) == 1:
-        name = value if path.suffix else f'{value}.yaml'
         # if there is none either, RobotSpec.load says what is wrong, with the name the user gave
         with contextlib.suppress(FileNotFoundError):
-            path = share('robots', name)
-    return RobotSpec.load(path)
+            return share('robots', value if path.suffix else f'{value}.yaml')
+    return path
+
+
+def load_robot(node: Node) -> RobotSpec:
+    """Declare ``robot`` and read the file. Raises RobotFileError naming cause and remedy."""
+    return RobotSpec.load(robot_path(node))

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import sys
@@ -184,6 +185,9 @@ def run(factory: Callable[[], Node]) -> None:
         executor.add_node(node)
         if isinstance(node, ManagedNode):
             node.start()
+        # a full collection walks everything imported, with torch for tens of milliseconds: leave that out
+        gc.collect()
+        gc.freeze()
         executor.spin()
     except (KeyboardInterrupt, ExternalShutdownException):
         pass

@@ -138,12 +138,17 @@ class SimRobotNode(Node):
             self._publish_joints()
 
     def _sense(self) -> None:
-        """Publish everything that is due at the present time; joint states last, they are the tick."""
+        """Publish everything that is due at the present time.
+
+        In lock-step the joint states come last, they are the tick; live they must not wait for rendering.
+        """
         stamp = self._now_ns * 1e-9
         if self._clock_topic:
             message = ClockMessage()
             message.clock.sec, message.clock.nanosec = divmod(self._now_ns, 1_000_000_000)
             self._clock_topic.publish(message)
+        else:
+            self._publish_joints()
         due = [name for name, at in self._next_frame_ns.items() if self._now_ns >= at - self._period_ns // 2]
         if due:
             frames = self.world.render()
@@ -163,7 +168,8 @@ class SimRobotNode(Node):
             sample.done = bool(reward.done_prob)
             self._truth.publish(sample)
         self._publish_objects(stamp)
-        self._publish_joints()
+        if self._clock_topic:
+            self._publish_joints()
         self._ticks += 1
         self._last_tick = time.monotonic()
 

@@ -3,14 +3,18 @@
 
 from __future__ import annotations
 
+import time
+
 import numpy as np
 from sensor_msgs.msg import JointState, Joy
 from std_srvs.srv import SetBool
 
 from apprentice.nodes import convert, qos
-from apprentice.nodes.runtime import parameter
+from apprentice.nodes.runtime import parameter, wall_timer
 from apprentice.robot.spec import RobotSpec
 from apprentice.robot.types import ControlMode
+
+_JOY_TIMEOUT_S = 0.5  # a joy driver repeats or changes; one that died must not keep the dead-man pressed
 
 
 class LeaderArm:
@@ -28,6 +32,8 @@ class LeaderArm:
             node, 'align', 0.3, 'largest offset from the leader at takeover, rad', 0.0, 3.2
         )
         self._held, self._aligned = False, False
+        self._heard = 0.0  # monotonic time of the last Joy message
+        wall_timer(node, 0.05, self._watch)
         self._measured: np.ndarray | None = None
         self._control = node.create_client(SetBool, 'gate/request_control')
         node.create_subscription(Joy, 'joy', self._on_joy, qos.SENSOR)
@@ -40,8 +46,16 @@ class LeaderArm:
         except convert.MessageError as error:
             self._node.get_logger().error(str(error), throttle_duration_sec=5.0)
 
+    def _watch(self) -> None:
+        if self._held and time.monotonic() - self._heard > _JOY_TIMEOUT_S:
+            self._node.get_logger().error('joy went silent while the button was held: releasing control')
+            self._hold(False)
+
     def _on_joy(self, message: Joy) -> None:
-        held = self._button < len(message.buttons) and bool(message.buttons[self._button])
+        self._heard = time.monotonic()
+        self._hold(self._button < len(message.buttons) and bool(message.buttons[self._button]))
+
+    def _hold(self, held: bool) -> None:
         if held != self._held:
             self._held, self._aligned = held, False
             if self._control.service_is_ready():

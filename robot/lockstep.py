@@ -6,6 +6,10 @@ from __future__ import annotations
 from apprentice.robot.gate import Gate
 from apprentice.robot.types import ActionChunk, ControlMode, Source
 
+# between episodes time need not fly: every tick costs every node, and the learner wants the cores
+IDLE_PERIOD_S = 0.2
+_MOVING = (ControlMode.POLICY, ControlMode.HUMAN, ControlMode.RESET)
+
 
 class LockstepWait:
     """Bounded waits on the wall clock, one control step at a time.
@@ -15,7 +19,7 @@ class LockstepWait:
     lets a wait expire is waited for one control period only until they answer, so that
     simulated time then runs at most as fast as the wall clock and a slow answer is still young
     enough to be used. An expired wait for the policy in POLICY is a HOLD; a person's silence is
-    judged by the gate's own latch.
+    judged by the gate's own latch. While nobody moves the robot, a step takes IDLE_PERIOD_S.
     """
 
     def __init__(self, gate: Gate, execute_steps: int, policy_wait_s: float, human_wait_s: float):
@@ -43,17 +47,15 @@ class LockstepWait:
         paused = gate.mode == ControlMode.PAUSED
         if whom == Source.NONE:
             self._tardy = None
-            return True
+            return gate.mode in _MOVING or self._waited(wall, IDLE_PERIOD_S)
         if paused and self._answered:
             return True
         key = (gate.mode, gate.epoch)
-        if key != self._awaited:
-            self._awaited, self._since = key, wall
         rows = self._stamp / gate.spec.action_dt
         # the policy plans where there is an image, which is on the grid of action_dt
         short = key == self._tardy or (paused and abs(rows - round(rows)) > 1e-3)
         patience = min(gate.period, self._waits[whom]) if short else self._waits[whom]
-        if wall - self._since < patience:
+        if not self._waited(wall, patience):
             return False
         if not short:
             self._tardy = key
@@ -62,3 +64,10 @@ class LockstepWait:
         elif not short:
             gate.reason = f'no answer of the {whom.name.lower()} within {patience:g} s; still waiting'
         return True
+
+    def _waited(self, wall: float, patience: float) -> bool:
+        """Whether this step has waited ``patience`` seconds in the present mode and epoch."""
+        key = (self._gate.mode, self._gate.epoch)
+        if key != self._awaited:
+            self._awaited, self._since = key, wall
+        return wall - self._since >= patience

@@ -8,6 +8,8 @@ import pytest
 import torch
 
 from apprentice.episodes.episode_writer import write_episode
+from apprentice.episodes.labels import write_label
+from apprentice.learning.advantage import potential
 from apprentice.learning.clone import CloneConfig, clone, learning_rate
 from apprentice.learning.dataset import Chunks, policy_spec
 from apprentice.learning.learner import Learner, LearnerConfig
@@ -18,7 +20,7 @@ from apprentice.policies import checkpoint
 from apprentice.policies.policy import FlowPolicy, PolicyConfig, TinyConfig
 from apprentice.robot.parts import share
 from apprentice.robot.spec import RobotSpec
-from apprentice.robot.types import Episode, Outcome, Source
+from apprentice.robot.types import Episode, Outcome, Reward, RewardKind, Source
 
 ROBOT = RobotSpec.load(share('robots', 'sim_arm.yaml'))
 SMALL = PolicyConfig(backbone=TinyConfig(width=32, layers=1, heads=2, channels=(8, 8, 16)))
@@ -185,7 +187,9 @@ def test_publish_is_versioned_and_rollback_is_a_new_version(tmp_path, starter):
     assert (first.version, second.version, second.parent) == (1, 2, 1)
     checkpoint.load(second.folder, second.sha256)
     third = learner.rollback()
-    assert (third.version, third.parent) == (3, 1)
+    assert (third.version, third.about['name']) == (3, 'rollback to 1')
+    with pytest.raises(ValueError, match='no earlier version'):
+        learner.rollback()
     old, new = checkpoint.load(first.folder)[0], checkpoint.load(third.folder)[0]
     assert all(torch.equal(a, b) for a, b in zip(old.parameters(), new.parameters()))
 
@@ -224,3 +228,25 @@ def test_learning_rate_warms_up_and_ends_at_zero():
     assert learning_rate(0, 1000) < 0.02
     assert learning_rate(100, 1000) > 0.9
     assert learning_rate(999, 1000) < 1e-4
+
+
+def test_a_later_label_reweights_the_episode_once(tmp_path, starter):
+    learner = make_learner(tmp_path, starter)
+    folder = tmp_path / 'run' / 'episodes'
+    path = write_episode(folder, make_episode(0, source=Source.POLICY, outcome=Outcome.FAILURE), ROBOT)
+    assert learner.ingest() == ['episode-0000']
+    assert learner.replay.empty
+    assert not learner.ready  # a failure alone teaches nothing
+    write_label(path, Outcome.SUCCESS, 'test')
+    assert learner.ingest() == []
+    assert not learner.replay.empty
+    assert learner.ready
+    assert (learner.episodes, learner.replay.transitions) == (1, 12)
+
+
+def test_single_frame_progress_counts():
+    episode = make_episode(0, length=3)
+    episode.rewards = [
+        Reward(t, t, RewardKind.ABS_PROGRESS, v, model='x') for t, v in zip(episode.stamps, (0.1, 0.5, 0.9))
+    ]
+    np.testing.assert_allclose(potential(episode), [0.1, 0.5, 1.0])

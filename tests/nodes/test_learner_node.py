@@ -2,6 +2,7 @@
 """The learner's process: learns from sealed files, survives kill -9, offers verified weights."""
 
 import numpy as np
+import psutil
 import torch
 from apprentice_interfaces.msg import LearnerStatus, WeightsVersion
 from std_srvs.srv import SetBool, Trigger
@@ -60,6 +61,7 @@ def test_learner_node(ros, start_node, tmp_path):
 
     process = start_node('learner', *arguments)
     assert ros.spin_until(lambda: status, 60.0), process.output()
+    assert psutil.Process(process.popen.pid).nice() >= 10  # control goes first
     assert ros.call(pause, SetBool.Request(data=True)).success
     for number in range(2):
         write_episode(run_dir / 'episodes', make_episode(number), SPEC)
@@ -84,7 +86,7 @@ def test_learner_node(ros, start_node, tmp_path):
     assert status[-1].episodes == 3
     answer = ros.call(rollback, Trigger.Request())
     assert answer.success
-    assert ros.spin_until(lambda: weights[-1].version == 4 and weights[-1].parent == 2, 10.0)
+    assert ros.spin_until(lambda: weights[-1].version == 4 and weights[-1].policy_id == 'rollback to 2', 10.0)
     assert again.stop() == 0
 
 

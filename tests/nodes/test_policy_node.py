@@ -154,6 +154,22 @@ def test_policy_node(rig, tmp_path):
     assert rig.process.stop() == 0
 
 
+def test_live_plans_on_time_when_frames_are_early(ros, start_node, tmp_path):
+    make_weights(tmp_path / 'weights')
+    start_node('policy', '-p', f'robot:={ROBOT}', '-p', f'weights:={tmp_path / "weights"}')
+    rig = Rig(ros)
+    assert ros.spin_until(lambda: rig.acks and rig.joints.get_subscription_count(), 60.0)
+    rig.control(ControlState.POLICY, 2)
+    for _ in range(14):
+        rig.stamp -= 0.003
+        rig.sense()
+    assert ros.spin_until(lambda: len(rig.chunks) >= 3, 10.0)
+    # four frames of 97 ms, not five
+    np.testing.assert_allclose(
+        np.diff([convert.seconds(c.header.stamp) for c in rig.chunks]), 0.388, atol=1e-3
+    )
+
+
 @pytest.mark.parametrize('fault', ['missing', 'foreign', 'camera'])
 def test_refused_start_names_cause_and_remedy(start_node, tmp_path, fault):
     robot, folder = ROBOT, tmp_path / 'weights'

@@ -90,6 +90,15 @@ def test_live_runs_on_the_wall_clock(ros, start_node):
     assert np.all(np.diff(stamps) > 0)
 
 
+def test_live_cameras_keep_their_rate(ros, start_node):
+    # 13 Hz: most ticks are early or late for a 10 Hz camera, which must not speed it up
+    start_node('sim_robot', '-p', f'robot:={ROBOT}', '-p', 'rate_hz:=13.0')
+    rig = Rig(ros)
+    assert ros.spin_until(lambda: len(rig.images) >= 20, 40.0)
+    stamps = [convert.seconds(image.header.stamp) for image in rig.images]
+    assert np.mean(np.diff(stamps)) > 0.095
+
+
 @pytest.mark.parametrize(
     ('change', 'message'),
     [

@@ -3,7 +3,7 @@
 
 from gate_rig import HOME, PERIOD, Rig
 
-from apprentice.robot.lockstep import LockstepWait
+from apprentice.robot.lockstep import IDLE_PERIOD_S, LockstepWait
 from apprentice.robot.types import ControlMode
 
 
@@ -67,3 +67,11 @@ def test_lockstep_does_not_wait_long_off_the_image_grid_or_after_a_refusal():
     assert not wait.over(1.0)
     wait.refused(rig.plan(stamp=100.1, epoch=0))
     assert wait.over(1.0)
+
+
+def test_time_does_not_fly_while_nobody_moves_the_robot():
+    wait = LockstepWait(Rig().gate, 4, 5.0, 1.0)
+    wait.begin(1.0)
+    assert not wait.over(10.0)  # DISARMED
+    assert not wait.over(10.0 + 0.9 * IDLE_PERIOD_S)
+    assert wait.over(10.0 + 1.1 * IDLE_PERIOD_S)
