@@ -22,10 +22,10 @@ import time
 from collections.abc import Sequence
 from importlib import metadata
 from pathlib import Path
-from typing import Any
 
 import psutil
 from signals import (
+    Numbers,
     camera_to_command,
     chunk_rate,
     intervals,
@@ -38,6 +38,7 @@ from apprentice.cli.demo import Logs, free_port, interruptible, prepare_environm
 from apprentice.cli.launch_file import load
 from apprentice.cli.process import Process
 from apprentice.cli.supervisor import Supervisor
+from apprentice.cli.up import parse_arguments
 from apprentice.episodes.files import EpisodeFileError
 from apprentice.episodes.join import read_episode
 from apprentice.episodes.labels import iter_sealed
@@ -45,7 +46,6 @@ from apprentice.robot.parts import share
 from apprentice.robot.spec import RobotSpec
 
 PACKAGES = ('torch', 'mujoco', 'numpy', 'ros-jazzy-rclpy', 'ros-jazzy-rmw-fastrtps-cpp')
-Numbers = dict[str, Any]
 
 
 def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
@@ -115,12 +115,7 @@ def recorded(folder: Path, spec: RobotSpec) -> Numbers:
         except EpisodeFileError as error:
             unreadable.append(str(error))
     dropped = sum(e.frames_dropped for e in episodes)
-    return {
-        'episodes': len(episodes),
-        'steps': sum(len(e.stamps) for e in episodes),
-        'dropped': dropped,
-        'unreadable': unreadable,
-    }
+    return {'episodes': len(episodes), 'dropped': dropped, 'unreadable': unreadable}
 
 
 def machine() -> Numbers:
@@ -138,9 +133,6 @@ def machine() -> Numbers:
     return {'cpu': model, 'cores': os.cpu_count(), 'versions': versions}
 
 
-# running it
-
-
 def measure(args: argparse.Namespace, run_dir: Path, interrupted: threading.Event) -> Numbers:
     """Start the graph and the probe, wait for the probe's file, end everything. Raises RuntimeError."""
     robot = args.robot or str(share('robots', 'sim_arm.yaml'))
@@ -154,8 +146,10 @@ def measure(args: argparse.Namespace, run_dir: Path, interrupted: threading.Even
         'dashboard_port': str(free_port(0)),
         'updates_per_episode': '1000',  # more than there is time for: the learner never rests
         'demonstrations': str(args.demonstrations.resolve()) if args.demonstrations else '',
-        **dict(word.split(':=', 1) for word in args.set),
+        **parse_arguments(args.set),
     }
+    if (run_dir / 'episodes').exists():
+        raise RuntimeError(f'{run_dir} holds an earlier run; choose another --run-dir or remove it')
     out, lines = run_dir / 'probe.json', set[str]()
     times: list[tuple[float, dict[str, float]]] = []
     (run_dir / 'log').mkdir(parents=True, exist_ok=True)
@@ -291,7 +285,7 @@ def main() -> int:
             run_dir = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix='rates-')))
         try:
             numbers = measure(args, run_dir.resolve(), interrupted)
-        except RuntimeError as error:
+        except (RuntimeError, ValueError) as error:
             print(f'error: {error}', file=sys.stderr)
             return 1
     print('\n'.join(table(numbers)))

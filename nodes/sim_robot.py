@@ -143,13 +143,14 @@ class SimRobotNode(Node):
         In lock-step the joint states come last, they are the tick; live they must not wait for rendering.
         """
         stamp = self._now_ns * 1e-9
-        if self._clock_topic:
+        due = [name for name, at in self._next_frame_ns.items() if self._now_ns >= at - self._period_ns // 2]
+        if self._clock_topic and (due or not self._due_ns):
+            # with the frames rather than with every tick: it wakes every node of the graph
             message = ClockMessage()
             message.clock.sec, message.clock.nanosec = divmod(self._now_ns, 1_000_000_000)
             self._clock_topic.publish(message)
-        else:
+        if not self._lockstep:
             self._publish_joints()
-        due = [name for name, at in self._next_frame_ns.items() if self._now_ns >= at - self._period_ns // 2]
         if due:
             frames = self.world.render()
             for camera in self.spec.cameras:
