@@ -40,6 +40,7 @@ setup(
     python_requires='>=3.10',
     packages=packages,
     package_dir=rooms,
+    package_data={'apprentice.sim': ['models/*.xml']},
     data_files=[
         ('share/ament_index/resource_index/packages', ['resource/apprentice']),
         ('share/apprentice', ['package.xml']),

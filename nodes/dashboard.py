@@ -26,7 +26,7 @@ from apprentice_interfaces.msg import (
     WeightsAck,
     WeightsVersion,
 )
-from apprentice_interfaces.srv import LabelEpisode
+from apprentice_interfaces.srv import LabelEpisode, StartEpisode
 from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.node import Node
 from rclpy.parameter import Parameter
@@ -56,6 +56,7 @@ SERVICES: dict[str, type] = {
     'gate/stop': Trigger,
     'gate/clear': Trigger,
     'gate/arm': SetBool,
+    'episode/start': StartEpisode,
     'episode/end': SetBool,
     'episode/abort': Trigger,
     'episode/label': LabelEpisode,
@@ -84,7 +85,7 @@ class DashboardNode(Node):
         self._executed = Rate()
         self._looking = False  # a page is, or just was, open
         self._left = -math.inf
-        self._calls: queue.SimpleQueue[tuple[int, str]] = queue.SimpleQueue()
+        self._calls: queue.SimpleQueue[tuple[int, str, str]] = queue.SimpleQueue()
         self._waiting: list[tuple[float, Any, Callable[[str], None]]] = []
 
         try:
@@ -150,8 +151,8 @@ class DashboardNode(Node):
 
     # What pages do. The server's thread only leaves a note; the work is done in the executor's.
 
-    def _on_control(self, client: int, action: str) -> None:
-        self._calls.put((client, action))
+    def _on_control(self, client: int, action: str, task: str) -> None:
+        self._calls.put((client, action, task))
         self._wake()
 
     def _wake(self) -> None:
@@ -162,10 +163,10 @@ class DashboardNode(Node):
             self._look()
         while True:
             try:
-                client, action = self._calls.get_nowait()
+                client, action, task = self._calls.get_nowait()
             except queue.Empty:
                 return
-            self._call(client, action)
+            self._call(client, action, task)
 
     def _look(self) -> None:
         """A page is there: listen to everything."""
@@ -199,10 +200,10 @@ class DashboardNode(Node):
             if frame is not None:
                 self._server.publish(key, frame)
 
-    def _call(self, client: int, action: str) -> None:
+    def _call(self, client: int, action: str, task: str) -> None:
         """Call the service behind a button; the answer goes to the page that asked."""
         reply = partial(self._server.reply, client, action)
-        chosen = self._service(action)
+        chosen = self._service(action, task)
         if chosen is None:
             reply(False, f'unknown action {action!r}')
             return
@@ -223,11 +224,13 @@ class DashboardNode(Node):
                 reply(False, f'{name}: {error}')
                 return
             response = done.result()
-            reply(response.success, response.message or ('done' if response.success else f'{node} refused'))
+            # StartEpisode says accepted, all others success
+            ok = response.accepted if name == 'episode/start' else response.success
+            reply(ok, response.message or ('done' if ok else f'{node} refused'))
 
         future.add_done_callback(answered)
 
-    def _service(self, action: str) -> tuple[str, Any] | None:
+    def _service(self, action: str, task: str) -> tuple[str, Any] | None:
         """Which service an action means, given where the episode is."""
         phase = self._episode.phase if self._episode else EpisodeState.IDLE
         match action:
@@ -237,6 +240,10 @@ class DashboardNode(Node):
                 return f'gate/{action}', Trigger.Request()
             case 'arm':
                 return 'gate/arm', SetBool.Request(data=True)
+            case 'start':
+                # READY: the scene is prepared, go on with the instruction already given
+                seed = time.time_ns() % 2**31
+                return 'episode/start', StartEpisode.Request(task=task.strip(), seed=seed)
             case 'success' | 'failure' if phase == EpisodeState.RUNNING:
                 return 'episode/end', SetBool.Request(data=action == 'success')
             case 'discard' if phase in (EpisodeState.RESETTING, EpisodeState.READY, EpisodeState.RUNNING):

@@ -63,7 +63,7 @@ class Server:
         hello: first message of every connection.
         token: pages of other machines may control only with it; empty: they never may.
         on_change: called in the server's thread when pages come or go.
-        on_control: called in the server's thread with (client number, action).
+        on_control: called in the server's thread with (client number, action, instruction typed).
 
     ``publish*``, ``wants``, ``behind`` and ``reply`` may be called from any thread.
     """
@@ -75,7 +75,7 @@ class Server:
         hello: dict[str, Any],
         token: str,
         on_change: Callable[[], None],
-        on_control: Callable[[int, str], None],
+        on_control: Callable[[int, str, str], None],
     ):
         self._listener, self._hello, self._token = listener, hello, token
         self._on_change, self._on_control = on_change, on_control
@@ -214,14 +214,14 @@ class Server:
     def _receive(self, client: Client, text: str) -> None:
         try:
             message = json.loads(text)
-            action = str(message['action'])
+            action, task = str(message['action']), str(message.get('task', ''))[:200]
         except (ValueError, KeyError, TypeError):
             self.reply(client.number, '', False, 'not understood: send {"action": "<name>"}')
             return
         if client.refusal:
             self.reply(client.number, action, False, client.refusal)
         else:
-            self._on_control(client.number, action)
+            self._on_control(client.number, action, task)
 
     def _refusal(self, request: web.Request) -> str:
         """Why this page may not control the robot, empty if it may."""

@@ -46,6 +46,7 @@ class TeleopNode(Node):
         self._publisher = self.create_publisher(JointState, 'human/command', qos.SENSOR_PUBLISHER)
         self.create_subscription(ControlState, 'gate/state', self._on_gate, qos.STATE)
         self._plan: ActionChunk | None = None
+        self._joints: JointState | None = None  # newest, for a scripted person
         if person:
             self._script(person)
         else:
@@ -71,10 +72,14 @@ class TeleopNode(Node):
 
     def _on_gate(self, message: ControlState) -> None:
         mode = ControlMode(message.mode)
-        if mode == ControlMode.HUMAN and self.mode != ControlMode.HUMAN:
+        begins = mode == ControlMode.HUMAN and self.mode != ControlMode.HUMAN
+        self.mode = mode
+        if begins:
             self._plan = None
             self._takeovers += 1
-        self.mode = mode
+            if self._joints is not None:
+                # it may have overtaken this message, and in lock-step the next one waits for our answer to it
+                self._on_joints(self._joints)
 
     def _on_episode(self, message: EpisodeState) -> None:
         running = message.phase == EpisodeState.RUNNING
@@ -102,6 +107,7 @@ class TeleopNode(Node):
             self._objects[marker.ns] = np.array([place.x, place.y, place.z, turn.w, turn.x, turn.y, turn.z])
 
     def _on_joints(self, message: JointState) -> None:
+        self._joints = message
         if self.mode != ControlMode.HUMAN or not self._objects or not self._task:
             return
         try:

@@ -67,7 +67,7 @@ function receive(message) {
 const buttons = [...document.querySelectorAll('button[data-action]')];
 function act(button) {
   if (button.disabled || !page.socket) return;
-  page.socket.send(JSON.stringify({ action: button.dataset.action }));
+  page.socket.send(JSON.stringify({ action: button.dataset.action, task: $('instruction').value }));
 }
 for (const button of buttons) {
   button.title = `key: ${button.dataset.key === ' ' ? 'Space' : button.dataset.key.toUpperCase()}`;
@@ -75,6 +75,10 @@ for (const button of buttons) {
 }
 document.addEventListener('keydown', event => {
   if (event.ctrlKey || event.metaKey || event.altKey) return;
+  if (event.target instanceof HTMLInputElement) { // letters are text here; Escape gives the keys back
+    if (event.key === 'Escape') event.target.blur();
+    return;
+  }
   const button = buttons.find(b => b.dataset.key === event.key.toLowerCase());
   if (!button) return;
   event.preventDefault();
@@ -90,6 +94,7 @@ function setButtons() {
     release: mode === 'HUMAN',
     arm: ['DISARMED', 'HOLD'].includes(mode),
     clear: ['STOP', 'FAULT'].includes(mode),
+    start: ['IDLE', 'READY', 'ENDED'].includes(phase),
     success: phase === 'RUNNING' || ended,
     failure: phase === 'RUNNING' || ended,
     discard: ['RESETTING', 'READY', 'RUNNING'].includes(phase) || ended,
