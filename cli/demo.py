@@ -171,7 +171,8 @@ def ensure_demonstrations(args: argparse.Namespace, interrupted: threading.Event
     shutil.rmtree(part, ignore_errors=True)
     part.parent.mkdir(parents=True, exist_ok=True)
     print(f'making {args.demonstration_episodes} scripted demonstrations in {folder} (once)', flush=True)
-    options = {'out': str(part), 'episodes': args.demonstration_episodes, 'seed': args.seed}
+    # seed 0 whatever the demo's: these are what the starter policy was cloned from
+    options = {'out': str(part), 'episodes': args.demonstration_episodes, 'seed': 0, 'robot': args.robot}
     child = subprocess.Popen(
         [sys.executable, '-c', _DEMONSTRATE, json.dumps(options)], start_new_session=True
     )

@@ -114,7 +114,11 @@ class BackgroundWriter:
                 except LogWriteError as error:
                     problem = str(error)
             self._report('write', problem)
-            free = self.free_mb()
+            try:
+                free = self.free_mb()
+            except OSError as error:  # the folder or its disk went away; writing says so too
+                self._report('space', f'{self.folder}: {error}')
+                continue
             low = f'only {free:.0f} MB free for {self.folder}: free some space, recording goes on'
             self._report('space', low if free < self.min_free_mb else '')
 

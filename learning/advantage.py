@@ -73,9 +73,10 @@ def step_weights(episode: Episode, horizon: int, config: AdvantageConfig | None 
     if success:
         phi = potential(episode, config.model)
         advantage = np.zeros(length)
-        if phi is not None and np.any(~human):
+        driven = episode.source == int(Source.POLICY)
+        if phi is not None and np.any(driven):
             gain = phi[np.minimum(np.arange(length) + horizon, length - 1)] - phi
-            advantage = gain - gain[~human].mean()
+            advantage = gain - gain[driven].mean()
         weight = np.minimum(np.exp(advantage / config.temperature), config.ceiling)
     begins = np.flatnonzero(human & ~np.append(False, human[:-1]))
     for begin in begins:
@@ -83,5 +84,5 @@ def step_weights(episode: Episode, horizon: int, config: AdvantageConfig | None 
         weight[(episode.stamps < stamp) & (episode.stamps >= stamp - config.before_takeover_s)] = 0.0
     weight[human] = 1.0 if success else config.human_failed
     # holding and resetting are nobody's intention
-    driven = human | (episode.source == int(Source.POLICY))
-    return (weight * driven).astype(np.float32)
+    somebody = human | (episode.source == int(Source.POLICY))
+    return (weight * somebody).astype(np.float32)

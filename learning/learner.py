@@ -65,6 +65,7 @@ class Learner:
         seed: int = 0,
     ):
         self.robot, self.run_dir, self.config = robot, Path(run_dir), config or LearnerConfig()
+        self._starter = Path(starter)
         policy, _ = checkpoint.load(starter)
         policy.spec.require(robot)
         self.store = WeightStore(self.run_dir / 'weights')
@@ -188,15 +189,16 @@ class Learner:
         Raises ValueError when there is nothing to go back to.
         """
         versions = self.store.versions()
-        parent = self.store.describe(versions[-1]).parent if versions else 0
-        if parent not in versions:
-            raise ValueError('there is no earlier version on disk to go back to')
-        policy, manifest = checkpoint.load(self.store.folder(parent))
+        if not versions:
+            raise ValueError('nothing was published yet, so there is nothing to go back to')
+        parent = self.store.describe(versions[-1]).parent
+        # before the first version comes the starter
+        policy, manifest = checkpoint.load(self.store.folder(parent) if parent else self._starter)
         self.algorithm.policy.load_state_dict(policy.state_dict())
         self.algorithm.averaged.load_state_dict(policy.state_dict())
         self.algorithm.optimizer.state.clear()
         # its own parent, so that rolling back again goes further back
-        about = {**manifest['about'], 'name': f'rollback to {parent}'}
+        about = {'parent': 0, **manifest['about'], 'name': f'rollback to {parent}'}
         published = self.store.publish(policy, about)
         self._published_at = self.algorithm.steps
         self.save()

@@ -103,7 +103,7 @@ class Replay:
 
     def sample(self, batch: int, rng: np.random.Generator) -> Chunks:
         """A batch of samples. Raises ValueError while there is nothing to draw from."""
-        demonstrated = [(e, e.human) for e in self._demonstrations.values()]
+        demonstrated = [(e, e.human) for e in self._demonstrations.values() if len(e.human)]
         corrected = [(e, e.human) for e in self._online.values() if len(e.human)]
         useful = [(e, e.useful) for e in self._online.values() if len(e.useful)]
         from_people = round(batch * self._human_share) if useful else batch

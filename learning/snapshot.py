@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 
 from apprentice.learning.weighted_flow import WeightedFlow
+from apprentice.policies.checkpoint import write_tensors
 
 TENSORS, STATE = 'learner.safetensors', 'learner.json'
 
@@ -29,7 +30,7 @@ def save(algorithm: WeightedFlow, folder: str | Path, state: dict[str, Any]) -> 
         for index, moments in algorithm.optimizer.state_dict()['state'].items():
             tensors |= {f'optimizer.{index}.{k}': torch.as_tensor(v) for k, v in moments.items()}
         tensors['generator'] = algorithm.generator.get_state()
-        save_file({k: v.detach().contiguous().clone() for k, v in tensors.items()}, made / TENSORS)
+        write_tensors({k: v.detach().contiguous().clone() for k, v in tensors.items()}, made / TENSORS)
         (made / STATE).write_text(json.dumps({**state, 'steps': algorithm.steps}) + '\n')
         for name in (TENSORS, STATE):
             with open(made / name, 'rb') as file:

@@ -19,6 +19,7 @@ from rclpy.node import Node
 from std_msgs.msg import String
 from std_srvs.srv import SetBool, Trigger
 
+from apprentice.episodes.labels import iter_sealed
 from apprentice.learning.advantage import AdvantageConfig
 from apprentice.learning.learner import Learner, LearnerConfig
 from apprentice.learning.weighted_flow import WeightedFlowConfig
@@ -76,6 +77,7 @@ class LearnerNode(Node):
         self._wake, self._closing = threading.Event(), False
         self._phase, self._message, self._loss, self._rate = 'ingesting', '', float('nan'), 0.0
         self._newest: Published | None = None
+        self._look_at = 0.0  # monotonic time of the next look at the episode folder
         self._weights = self.create_publisher(WeightsVersion, 'learner/weights', qos.STATE)
         self._status = self.create_publisher(LearnerStatus, 'learner/status', qos.LOG)
         self.create_subscription(String, 'recorder/sealed', lambda message: self._wake.set(), qos.LOG)
@@ -97,8 +99,8 @@ class LearnerNode(Node):
             self._fail(error)
         while not self._closing:
             try:
-                busy = False if self._paused else self._turn()
-            except (OSError, ValueError, RuntimeError) as error:
+                busy = self._turn()
+            except Exception as error:
                 # the robot goes on with the weights it has
                 self._fail(error)
                 busy = False
@@ -110,7 +112,9 @@ class LearnerNode(Node):
     def _load_demonstrations(self) -> None:
         if self._demonstrations is None:
             return
-        paths = sorted(self._demonstrations.glob('*.mcap'))
+        paths = list(iter_sealed(self._demonstrations))
+        if not paths:
+            raise ValueError(f'no demonstrations in {self._demonstrations}; record some or leave it empty')
 
         def progress(n: int) -> None:
             self._message = f'demonstration {n} of {len(paths)}'
@@ -119,26 +123,38 @@ class LearnerNode(Node):
         self.get_logger().info(f'{count} demonstrations from {self._demonstrations}')
 
     def _turn(self) -> bool:
-        """Ingest, or make one gradient step, or publish; False when there was nothing to do."""
+        """Ingest, make one gradient step, publish what is due; False when there was nothing to do."""
         with self._lock:
-            new = self.learner.ingest()
-            for episode in new:
-                self._message = f'learned of {episode}'
+            if self._paused:
+                return False
+            new = self._ingest()
+            busy = bool(new)
+            metrics: dict[str, float] | None = None
             if self.learner.ready:
-                self._phase = 'updating'
+                self._phase, busy = 'updating', True
                 began = time.monotonic()
                 metrics = self.learner.update()
                 self._loss = metrics['loss']
                 if metrics['skipped']:
                     self.get_logger().warning('an update was not finite and was skipped')
-                took = time.monotonic() - began
-                self._rate = 0.9 * self._rate + 0.1 / max(took, 1e-3)
-                if self.learner.publish_due:
-                    self._phase = 'publishing'
-                    self._announce(self.learner.publish(metrics))
-                return True
-        self._phase = 'waiting'
-        return bool(new)
+                self._rate = 0.9 * self._rate + 0.1 / max(time.monotonic() - began, 1e-3)
+            # apart from the update: a version that could not be written is tried again
+            if self.learner.publish_due:
+                self._phase, busy = 'publishing', True
+                self._announce(self.learner.publish(metrics))
+        if not busy:
+            self._phase = 'waiting'
+        time.sleep(0.001)  # lets a service have the lock
+        return busy
+
+    def _ingest(self) -> list[str]:
+        if time.monotonic() < self._look_at:
+            return []
+        self._look_at = time.monotonic() + 0.5
+        new = self.learner.ingest()
+        if new:
+            self._message = f'learned of {new[-1]}'
+        return new
 
     def _announce(self, published: Published) -> None:
         self._newest = published
@@ -179,7 +195,8 @@ class LearnerNode(Node):
         self._status.publish(message)
 
     def _on_pause(self, request: SetBool.Request, response: SetBool.Response) -> SetBool.Response:
-        self._paused = request.data
+        with self._lock:  # the step in hand is finished first: paused means that nothing changes any more
+            self._paused = request.data
         self._wake.set()
         response.success = True
         return response
@@ -223,7 +240,8 @@ class LearnerNode(Node):
         self._closing = True
         self._wake.set()
         self._worker.join(timeout=10.0)
-        if self.learner.algorithm.steps:
+        # a step that is still going on must not be saved half done
+        if self.learner.algorithm.steps and self._lock.acquire(timeout=1.0):
             self.learner.save()
 
 

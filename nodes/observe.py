@@ -71,6 +71,11 @@ class Observer:
             return
         stamps = {name: stamp for name, (stamp, _) in self._images.items()}
         newest = max(stamps.values(), default=self._joints[-1][0])
+        for camera in self._spec.cameras:
+            silent = self._joints[-1][0] - stamps[camera.name]
+            if silent > camera.max_age_s:
+                self.problem = f'camera {camera.name} is silent for {silent:.1f} s; is its driver running?'
+                return
         if newest <= self._delivered:
             return
         if self._exact and len(set(stamps.values())) > 1:

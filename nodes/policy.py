@@ -54,6 +54,8 @@ class PolicyNode(ManagedNode):
         self._wake = threading.Condition()
         self._mailbox: tuple[Observation, int, bool, float] | None = None
         self._next: tuple[FlowPolicy, WeightsVersion] | None = None
+        self._wanted = (0, '')  # version and hash of the newest offer
+        self._worker: threading.Thread | None = None
         self._closing = False
 
     def configure(self) -> None:
@@ -123,19 +125,22 @@ class PolicyNode(ManagedNode):
             self._wake.notify()
 
     def _work(self) -> None:
+        """The planner's thread. It alone touches the acting policy, so weights swap between chunks."""
         while True:
             with self._wake:
-                self._wake.wait_for(lambda: self._mailbox or self._closing)
+                self._wake.wait_for(lambda: self._mailbox or self._next or self._closing)
                 if self._closing:
                     return
-                assert self._mailbox
-                (observation, epoch, shadow, received), self._mailbox = self._mailbox, None
                 swap, self._next = self._next, None
+                job, self._mailbox = self._mailbox, None
             if swap:
                 self._swap(*swap)
+            if job is None:
+                continue
+            observation, epoch, shadow, received = job
             try:
                 actions = self._policy.act(observation, self._generator)
-            except ValueError as error:
+            except Exception as error:
                 # no chunk: the gate sees the policy go stale and holds
                 self._error = str(error)
                 self.get_logger().error(str(error), throttle_duration_sec=1.0)
@@ -164,9 +169,10 @@ class PolicyNode(ManagedNode):
 
     def _on_weights(self, message: WeightsVersion) -> None:
         """Load and check beside the acting weights; the planner swaps before its next chunk."""
-        if message.version == self._version:
-            return
-        threading.Thread(target=self._load, args=(message,), name='weights', daemon=True).start()
+        wanted = (message.version, message.sha256)
+        if wanted != self._wanted:
+            self._wanted = wanted
+            threading.Thread(target=self._load, args=(message,), name='weights', daemon=True).start()
 
     def _load(self, message: WeightsVersion) -> None:
         try:
@@ -177,13 +183,9 @@ class PolicyNode(ManagedNode):
             self._acknowledge(message.version, False, str(error))
             return
         with self._wake:
-            self._next = (policy, message)
-            idle = self._mode not in _PLANS_IN or not self._task
-        if idle:
-            with self._wake:
-                swap, self._next = self._next, None
-            if swap:
-                self._swap(*swap)
+            if (message.version, message.sha256) == self._wanted:  # nothing newer came meanwhile
+                self._next = (policy, message)
+                self._wake.notify()
 
     def _swap(self, policy: FlowPolicy, message: WeightsVersion) -> None:
         self._policy, self._version = policy, message.version
@@ -210,10 +212,19 @@ class PolicyNode(ManagedNode):
             return Diagnostics.WARN, self._observer.problem, values
         return Diagnostics.OK, 'planning' if self._task else 'no task', values
 
+    def cleanup(self) -> None:
+        """End the planner; a later configure starts from the weights of the parameter again."""
+        self.close()
+        self._closing, self._mailbox, self._next, self._seen = False, None, None, None
+        self._wanted, self._planned = (0, ''), (-1, -1.0)
+
     def close(self) -> None:
         with self._wake:
             self._closing = True
             self._wake.notify()
+        if self._worker is not None:
+            self._worker.join(timeout=5.0)
+            self._worker = None
 
 
 def main() -> None:

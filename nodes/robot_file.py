@@ -8,7 +8,7 @@ from pathlib import Path
 
 from rclpy.node import Node
 
-from apprentice.nodes.runtime import parameter
+from apprentice.nodes.runtime import StartupError, parameter
 from apprentice.robot.parts import share
 from apprentice.robot.spec import RobotSpec
 
@@ -18,6 +18,8 @@ def robot_path(node: Node) -> Path:
     value = parameter(
         node, 'robot', 'sim_arm.yaml', 'robot file: a path, or a name in share/apprentice/robots'
     )
+    if not value:
+        raise StartupError('parameter robot is empty; pass the path of a robot file, or sim_arm')
     path = Path(value).expanduser()
     if not path.exists() and len(path.parts) == 1:
         # if there is none either, RobotSpec.load says what is wrong, with the name the user gave

@@ -20,7 +20,6 @@ from apprentice.nodes.teleop_device import LeaderArm
 from apprentice.robot.chunk import next_setpoint
 from apprentice.robot.parts import load_part
 from apprentice.robot.types import ActionChunk, ControlMode
-from apprentice.sim.world import World
 
 
 class TeleopNode(Node):
@@ -58,6 +57,8 @@ class TeleopNode(Node):
         self._takes_over = parameter(self, 'takes_over', True, 'press takeover when the robot is stuck')
         rate = parameter(self, 'rate_hz', 0.0, 'rate of joint states; 0 takes the robot file', 0.0, 1000.0)
         self._period = 1 / (rate or self.spec.control_hz)
+        from apprentice.sim.world import World  # a real person needs no simulator
+
         self._world = World(self.spec)  # for its kinematics; nothing is rendered
         self._person = load_part(person)(self._world.expert(), seed=seed)
         self._episode, self._task, self._watching = '', '', False

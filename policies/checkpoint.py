@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from apprentice.policies.policy import FlowPolicy, PolicyConfig
@@ -39,8 +40,7 @@ def save(policy: FlowPolicy, folder: str | Path, about: dict[str, Any] | None = 
         tensors = {
             name: t.detach().to('cpu', torch.float32).contiguous() for name, t in policy.state_dict().items()
         }
-        save_file(tensors, made / WEIGHTS)
-        (made / WEIGHTS).chmod(0o644)  # safetensors writes for the owner only
+        write_tensors(tensors, made / WEIGHTS)
         manifest = {
             'format': FORMAT,
             'spec': policy.spec.to_dict(),
@@ -103,6 +103,15 @@ def load(folder: str | Path, expected_sha256: str = '') -> tuple[FlowPolicy, dic
     except RuntimeError as error:
         raise CheckpointError(f'{folder}: weights do not fit their own configuration: {error}') from error
     return policy.eval(), manifest
+
+
+def write_tensors(tensors: dict[str, torch.Tensor], path: Path) -> None:
+    """Write a safetensors file. Raises OSError with the remedy; the library's own error is none."""
+    try:
+        save_file(tensors, path)
+    except SafetensorError as error:
+        raise OSError(f'cannot write {path}: {error}; free some space on that disk') from error
+    path.chmod(0o644)  # safetensors writes for the owner only
 
 
 def sha256(path: Path) -> str:

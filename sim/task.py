@@ -33,6 +33,10 @@ class Task(Protocol):
         """Add the task's bodies to the robot's scene."""
         ...
 
+    def check(self, instruction: str) -> None:
+        """Raise ValueError unless the task can be given this instruction. Changes nothing."""
+        ...
+
     def reset(self, world: World, rng: np.random.Generator, instruction: str) -> str:
         """Place the objects; return the instruction (drawn from ``rng`` when empty)."""
         ...

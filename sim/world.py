@@ -51,6 +51,7 @@ class World:
             ('joint', spec.joint_names, [model.joint(i).name for i in range(model.njnt)]),
             ('actuator', spec.joint_names, [model.actuator(i).name for i in range(model.nu)]),
             ('camera', [c.name for c in spec.cameras], [model.camera(i).name for i in range(model.ncam)]),
+            ('site', ['tip'], [model.site(i).name for i in range(model.nsite)]),
         ):
             for name in wanted:
                 if name not in names:
@@ -65,14 +66,15 @@ class World:
 
     def reset(self, seed: int, task: str = '') -> str:
         """Seeded start: objects placed, arm at home with noise. Returns the instruction."""
+        if task:
+            self.task.check(task)  # before anything moves
         rng = np.random.default_rng(seed)
         mujoco.mj_resetData(self.model, self.data)
         home = self.spec.vector('home')
         noise = rng.uniform(-START_NOISE, START_NOISE, self.spec.dim) * ~self.spec.gripper_mask
         start = np.clip(home + noise, self.spec.vector('lower'), self.spec.vector('upper'))
         self.data.qpos[self._qpos] = start
-        if 'gripper_mirror' in [self.model.joint(i).name for i in range(self.model.njnt)]:
-            self.data.joint('gripper_mirror').qpos[0] = self.data.joint('gripper').qpos[0]
+        self._couple_joints()
         self.data.ctrl[self._control] = start
         self.instruction = self.task.reset(self, rng, task)
         mujoco.mj_forward(self.model, self.data)
@@ -80,6 +82,17 @@ class World:
         mujoco.mj_step(self.model, self.data, nstep=20)
         self._steps_done += 20
         return self.instruction
+
+    def _couple_joints(self) -> None:
+        """Put joints that an equality ties to another (the second finger) where the constraint wants them."""
+        model, qpos = self.model, self.data.qpos
+        for i in range(model.neq):
+            if int(model.eq_type[i]) != int(mujoco.mjtEq.mjEQ_JOINT) or int(model.eq_obj2id[i]) < 0:
+                continue
+            first = int(model.jnt_qposadr[int(model.eq_obj1id[i])])
+            second = int(model.jnt_qposadr[int(model.eq_obj2id[i])])
+            offset = qpos[second] - model.qpos0[second]
+            qpos[first] = model.qpos0[first] + np.polyval(model.eq_data[i, 4::-1], offset)
 
     def step(self, target: np.ndarray, duration_s: float) -> None:
         """Command joint positions [dim] and simulate ``duration_s``."""

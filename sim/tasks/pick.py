@@ -57,6 +57,9 @@ class PickCube:
                 rgba=[1, 1, 1, 1],
             )
 
+    def check(self, instruction: str) -> None:
+        named_colour(instruction)
+
     def reset(self, world: World, rng: np.random.Generator, instruction: str) -> str:
         names = [str(name) for name in rng.permutation(list(COLOURS))[:2]]
         if instruction:

@@ -210,7 +210,7 @@ def test_our_launch_files_come_to_the_expected_processes():
     assert all('__ns:=/left' in p.command and 'use_sim_time:=true' in p.command for p in sim.processes)
     assert {p.name for p in sim.processes if p.required} == {'sim_robot', 'gate'}
     robot = load(ROOT / 'launch' / 'robot.launch.yaml', {'robot': 'a.yaml', 'weights': 'w', 'learn': 'false'})
-    assert {p.name for p in robot.processes} == names - {'sim_robot', 'teleop', 'learner'}
+    assert {p.name for p in robot.processes} == names - {'sim_robot', 'learner'}
     assert all('LARGE_DATA' in p.environment['FASTDDS_BUILTIN_TRANSPORTS'] for p in robot.processes)
     assert all('use_sim_time:=false' in p.command for p in robot.processes)
     assert all('auto_arm:=true' not in p.command for p in robot.processes)

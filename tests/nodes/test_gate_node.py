@@ -82,11 +82,14 @@ def test_the_gate_does_not_import_torch():
 
 def test_live_policy_takeover_release_stop(bench, start):
     process = start('rate_hz:=50.0', 'arm_on_start:=false', 'joint_timeout_s:=0.5', 'human_timeout_s:=0.5')
-    until(lambda: bench.state and bench.commands)
+    until(lambda: bench.state and bench.executed)
     assert bench.mode == ControlMode.DISARMED
-    np.testing.assert_allclose(bench.commands[-1][1].points[0].positions, HOME, atol=1e-6)
+    time.sleep(0.3)
+    assert not bench.commands  # before arming the controller is somebody else's
     bench.armed()
     bench.until_mode(ControlMode.PAUSED)
+    until(lambda: bench.commands)
+    np.testing.assert_allclose(bench.commands[-1][1].points[0].positions, HOME, atol=1e-6)
     bench.policy = True
     bench.until_mode(ControlMode.POLICY)
     until(lambda: np.allclose(bench.position, NEAR, atol=1e-3))
@@ -158,7 +161,7 @@ def test_silence_of_the_robot_holds_and_the_gate_goes_on_commanding(bench, start
 
 def test_another_publisher_on_the_command_topic_is_refused(bench, start):
     start('rate_hz:=50.0', 'joint_timeout_s:=0.5')
-    until(lambda: bench.commands)
+    until(lambda: bench.executed)
     intruder = bench.create_publisher(JointTrajectory, SPEC.command.topic, qos.COMMAND)
 
     def refused():
@@ -234,7 +237,7 @@ def test_lockstep_gives_exactly_one_command_per_stamp(bench, start):
 def test_forward_position_live(forward_bench, start, tmp_path):
     bench = forward_bench
     start('rate_hz:=50.0', 'joint_timeout_s:=0.5', robot=forward_file(tmp_path))
-    until(lambda: bench.state and bench.commands)
+    until(lambda: bench.state and bench.executed)
     bench.armed()
     bench.policy = True
     until(lambda: np.allclose(bench.position, NEAR, atol=1e-3))
@@ -278,6 +281,8 @@ def test_a_wrong_start_ends_with_one_line_and_code_2(start, tmp_path, parameters
 
 def test_the_command_rate_and_its_jitter_are_reported(bench, start):
     start('rate_hz:=50.0', robot='sim_arm')
+    until(lambda: bench.state and bench.executed)
+    bench.armed()
     until(lambda: len(bench.commands) > 60, 20.0)
     times = np.array([wall for wall, _ in bench.commands])[10:]
     rate = (len(times) - 1) / (times[-1] - times[0])

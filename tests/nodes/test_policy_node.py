@@ -58,6 +58,15 @@ class Rig:
             c.name: node.create_publisher(Image, c.topic, qos.SENSOR_PUBLISHER) for c in SPEC.cameras
         }
 
+    def connected(self) -> bool:
+        """Everybody has found everybody: nothing sent from now on is lost to discovery."""
+        publishers = (self.gate, self.episode, self.weights, self.joints, *self.images.values())
+        return (
+            bool(self.acks)
+            and all(p.get_subscription_count() for p in publishers)
+            and self.ros.node.count_publishers('policy/chunk') > 0
+        )
+
     def control(self, mode: int, epoch: int) -> None:
         # after the newest picture: what was seen before control changed hands must not be planned from
         since = convert.stamp_of(self.stamp + 0.05)
@@ -89,7 +98,7 @@ def rig(ros, start_node, tmp_path):
     )
     made = Rig(ros)
     made.process = process
-    assert ros.spin_until(lambda: made.acks and made.joints.get_subscription_count(), 60.0), process.output()
+    assert ros.spin_until(made.connected, 60.0), process.output()
     return made
 
 
@@ -158,7 +167,7 @@ def test_live_plans_on_time_when_frames_are_early(ros, start_node, tmp_path):
     make_weights(tmp_path / 'weights')
     start_node('policy', '-p', f'robot:={ROBOT}', '-p', f'weights:={tmp_path / "weights"}')
     rig = Rig(ros)
-    assert ros.spin_until(lambda: rig.acks and rig.joints.get_subscription_count(), 60.0)
+    assert ros.spin_until(rig.connected, 60.0)
     rig.control(ControlState.POLICY, 2)
     for _ in range(14):
         rig.stamp -= 0.003

@@ -15,7 +15,7 @@ from rclpy.executors import SingleThreadedExecutor
 from sensor_msgs.msg import Image
 from trajectory_msgs.msg import JointTrajectory
 
-from apprentice.cli.replay import add_parser
+from apprentice.cli import replay
 from apprentice.episodes.episode_writer import write_episode
 from apprentice.nodes import convert, qos
 from apprentice.robot.parts import share
@@ -25,12 +25,9 @@ from apprentice.robot.types import Episode, Outcome, Reward, RewardKind
 SPEC = RobotSpec.load(share('robots', 'sim_arm.yaml'))
 STEPS = 10
 SCRIPT = """
-import argparse, sys
-from apprentice.cli.replay import add_parser
-parser = argparse.ArgumentParser()
-add_parser(parser.add_subparsers())
-args = parser.parse_args(sys.argv[1:])
-sys.exit(args.func(args))
+import sys
+from apprentice.cli.main import main
+sys.exit(main(['replay', *sys.argv[1:]]))
 """
 
 
@@ -49,9 +46,8 @@ def file(tmp_path):
 
 def run(*arguments):
     parser = argparse.ArgumentParser()
-    add_parser(parser.add_subparsers())
-    args = parser.parse_args(['replay', *map(str, arguments)])
-    return args.func(args)
+    replay.add_arguments(parser)
+    return replay.run(parser.parse_args(list(map(str, arguments))))
 
 
 def test_info_of_files_and_folders(file, capsys):
@@ -96,7 +92,7 @@ def test_published_with_the_original_spacing(file):
     node.create_subscription(Image, '/camera/front/image_raw', images.append, qos.SENSOR)
     node.create_subscription(JointTrajectory, '/' + SPEC.command.topic, commands.append, qos.LOG)
     process = subprocess.Popen(
-        [sys.executable, '-c', SCRIPT, 'replay', str(file), '--rate', '0.5', '--delay', '5'],
+        [sys.executable, '-c', SCRIPT, str(file), '--rate', '0.5', '--delay', '5'],
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
     )  # fmt: skip
     try:
