@@ -99,7 +99,7 @@ class ManagedNode(LifecycleNode):
     def __init__(self, name: str, **kwargs):
         super().__init__(name, **kwargs)
         self.active = False
-        self._kept: set[int] = set()
+        self._entities_kept: set[int] = set()
         self._autostart = parameter(
             self, 'autostart', True, 'configure and activate without a lifecycle manager'
         )
@@ -125,7 +125,7 @@ class ManagedNode(LifecycleNode):
         """Release what ``configure`` acquired."""
 
     def on_configure(self, state) -> TransitionCallbackReturn:
-        self._kept = {id(entity) for _, entities in self._entities() for entity in entities}
+        self._entities_kept = {id(entity) for _, entities in self._graph_entities() for entity in entities}
         return self._guard('configure', self.configure)
 
     def on_activate(self, state) -> TransitionCallbackReturn:
@@ -143,13 +143,13 @@ class ManagedNode(LifecycleNode):
     def on_cleanup(self, state) -> TransitionCallbackReturn:
         result = self._guard('cleanup', self.cleanup)
         # what configure made, so that configuring again does not make it twice
-        for destroy, entities in self._entities():
+        for destroy, entities in self._graph_entities():
             for entity in entities:
-                if id(entity) not in self._kept:
+                if id(entity) not in self._entities_kept:
                     destroy(entity)
         return result
 
-    def _entities(self) -> list[tuple[Callable[[Any], Any], list[Any]]]:
+    def _graph_entities(self) -> list[tuple[Callable[[Any], Any], list[Any]]]:
         return [
             (self.destroy_subscription, list(self.subscriptions)),
             (self.destroy_timer, list(self.timers)),
