@@ -23,7 +23,7 @@ from apprentice.nodes.frame_sets import FrameSet, FrameSets
 from apprentice.nodes.robot_file import load_robot
 from apprentice.nodes.runtime import Diagnostics, ManagedNode, StartupError, parameter, run, wall_timer
 from apprentice.reward_models.base import PairCritic, RewardModel, ScoreRequest, stack_views
-from apprentice.reward_models.online import EpisodeScorer
+from apprentice.reward_models.online import EpisodeScorer, invalid_reward
 from apprentice.robot.parts import load_part, share
 from apprentice.robot.types import Reward
 
@@ -245,17 +245,7 @@ class RewardNode(ManagedNode):
 
     def _failed(self, stamp: float, error: Exception) -> Reward:
         assert self._model is not None
-        reason = f'{type(error).__name__}: {error}'
-        return Reward(
-            t0=stamp,
-            t1=stamp,
-            kind=self._model.kind,
-            value=float('nan'),
-            valid=False,
-            model=self._model.model,
-            version=self._model.version,
-            reason=reason,
-        )
+        return invalid_reward(self._model, stamp, f'{type(error).__name__}: {error}')
 
     def _publish(self, track: _Track, frames: FrameSet, reward: Reward) -> None:
         reward.camera = ','.join(self._names)

@@ -41,7 +41,7 @@ class EpisodeScorer:
         if self._seen and stamp <= self._seen[-1][0]:
             raise ValueError(f'stamps must increase: {stamp} after {self._seen[-1][0]}')
         if not np.all(np.isfinite(emb)):
-            return self._invalid(stamp, 'the embedding of the images is not finite')
+            return invalid_reward(self._model, stamp, 'the embedding of the images is not finite')
         return self._pair(stamp, emb) if self._critic else self._single(stamp, emb)
 
     def _single(self, stamp: float, emb: np.ndarray) -> Reward:
@@ -65,7 +65,7 @@ class EpisodeScorer:
         score = self._critic.delta(request)
         delta, anchor = (float(value) for value in score.value)
         if not (math.isfinite(delta) and math.isfinite(anchor)):
-            return self._invalid(stamp, 'the score is not finite')
+            return invalid_reward(self._model, stamp, 'the score is not finite')
         progress = 0.0
         if stamp > self._seen[0][0]:
             progress = self._accumulator.add(stamp, delta, anchor)
@@ -92,17 +92,19 @@ class EpisodeScorer:
             reason='' if score.valid[0] else 'the score is not finite',
         )
 
-    def _invalid(self, stamp: float, reason: str) -> Reward:
-        return Reward(
-            t0=stamp,
-            t1=stamp,
-            kind=self._model.kind,
-            value=float('nan'),
-            valid=False,
-            model=self._model.model,
-            version=self._model.version,
-            reason=reason,
-        )
+
+def invalid_reward(model: RewardModel, stamp: float, reason: str) -> Reward:
+    """A measurement at ``stamp`` [s] that failed: says why, and the learner must not use it."""
+    return Reward(
+        t0=stamp,
+        t1=stamp,
+        kind=model.kind,
+        value=float('nan'),
+        valid=False,
+        model=model.model,
+        version=model.version,
+        reason=reason,
+    )
 
 
 def score_episode(
