@@ -228,20 +228,12 @@ def prepare_environment() -> None:
     """A ROS domain of our own on this machine only, unless the user chose one."""
     environment.prepare()
     os.environ.setdefault('ROS_AUTOMATIC_DISCOVERY_RANGE', 'LOCALHOST')
-    os.environ.setdefault('ROS_DOMAIN_ID', str(free_domain(os.getpid())))
-
-
-def free_domain(start: int) -> int:
-    """A ROS domain id in 1..100 whose discovery port nobody on this machine has open."""
-    for offset in range(100):
-        domain = 1 + (start + offset) % 100
-        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-            try:
-                probe.bind(('', 7400 + 250 * domain))
-            except OSError:
-                continue
-            return domain
-    raise OSError('all ROS domains from 1 to 100 are in use on this machine; set ROS_DOMAIN_ID')
+    if 'ROS_DOMAIN_ID' not in os.environ:
+        start = os.getpid()
+        domain = environment.free_domain(1 + (start + offset) % 100 for offset in range(100))
+        if domain is None:
+            raise OSError('all ROS domains from 1 to 100 are in use on this machine; set ROS_DOMAIN_ID')
+        os.environ['ROS_DOMAIN_ID'] = str(domain)
 
 
 def free_port(port: int) -> int:

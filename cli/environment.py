@@ -4,8 +4,9 @@
 from __future__ import annotations
 
 import os
+import socket
 import sys
-from collections.abc import MutableMapping
+from collections.abc import Iterable, MutableMapping
 from pathlib import Path
 
 
@@ -32,3 +33,15 @@ def ament_prefixes(environment: MutableMapping[str, str] | None = None) -> list[
     """The ROS prefixes in their order of precedence."""
     environment = os.environ if environment is None else environment
     return [Path(p) for p in environment.get('AMENT_PREFIX_PATH', '').split(os.pathsep) if p]
+
+
+def free_domain(candidates: Iterable[int]) -> int | None:
+    """The first ROS domain id of ``candidates`` whose discovery port nobody on this machine has open."""
+    for domain in candidates:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+            try:
+                probe.bind(('', 7400 + 250 * domain))
+            except OSError:
+                continue
+            return domain
+    return None

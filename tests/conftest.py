@@ -1,5 +1,5 @@
 # Copyright 2026 The Apprentice authors. SPDX-License-Identifier: Apache-2.0
-"""Shared by all tests: one ROS domain for each worker, real rclpy, and processes that always end.
+"""Shared by all tests: one ROS domain for each test file, real rclpy, and processes that always end.
 
 The environment is set when this file is imported, before any test can import rclpy or MuJoCo.
 """
@@ -16,12 +16,6 @@ from pathlib import Path
 
 import pytest
 
-_worker = os.environ.get('PYTEST_XDIST_WORKER', '')
-if _worker.startswith('gw'):
-    # two tests in one domain hear each other; each worker has its own
-    os.environ['ROS_DOMAIN_ID'] = str(50 + int(_worker[2:]) % 50)
-else:
-    os.environ.setdefault('ROS_DOMAIN_ID', '50')
 os.environ['ROS_AUTOMATIC_DISCOVERY_RANGE'] = 'LOCALHOST'
 if not os.environ.get('AMENT_PREFIX_PATH'):
     os.environ['AMENT_PREFIX_PATH'] = sys.prefix
@@ -29,7 +23,8 @@ os.environ.setdefault('MUJOCO_GL', 'egl')
 os.environ.setdefault('OMP_NUM_THREADS', '1')
 os.environ.setdefault('LP_NUM_THREADS', '0')
 
-import torch._dynamo  # noqa: E402,F401 - before any test renders, see learning/weighted_flow.py
+import torch._dynamo  # noqa: F401 - before any test renders, see learning/weighted_flow.py
+from ros_graph import Ros, domains
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -40,45 +35,15 @@ def root() -> Path:
     return ROOT
 
 
-class Ros:
-    """A real rclpy context with one helper node and an executor that tests spin themselves."""
+_domains = domains()
 
-    def __init__(self) -> None:
-        import rclpy
-        from rclpy.executors import SingleThreadedExecutor
 
-        rclpy.init()
-        self._rclpy = rclpy
-        self.executor = SingleThreadedExecutor()
-        self.node = self.add(rclpy.create_node(f'test_{os.getpid()}'))
-
-    def add(self, node):
-        """Let the executor spin a node too; returns it."""
-        self.executor.add_node(node)
-        return node
-
-    def spin_until(self, predicate: Callable[[], bool], timeout: float = 10.0) -> bool:
-        """Spin until ``predicate`` holds; returns whether it did within ``timeout`` seconds."""
-        end = time.monotonic() + timeout
-        while not predicate():
-            if time.monotonic() > end:
-                return False
-            self.executor.spin_once(timeout_sec=0.02)
-        return True
-
-    def call(self, client, request, timeout: float = 10.0):
-        """Call a service and return its response; fails the test if nobody answers."""
-        assert self.spin_until(client.service_is_ready, timeout), f'{client.srv_name} does not appear'
-        future = client.call_async(request)
-        assert self.spin_until(future.done, timeout), f'{client.srv_name} does not answer'
-        return future.result()
-
-    def close(self) -> None:
-        for node in self.executor.get_nodes():
-            self.executor.remove_node(node)
-            node.destroy_node()
-        self.executor.shutdown()
-        self._rclpy.try_shutdown()
+@pytest.fixture(scope='module', autouse=True)
+def ros_domain() -> int:
+    """A ROS domain that no other test file and nobody else here uses: graphs in one hear each other."""
+    domain = next(_domains)
+    os.environ['ROS_DOMAIN_ID'] = str(domain)
+    return domain
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ import time
 
 import pytest
 
-from apprentice.cli import demo
+from apprentice.cli import demo, environment
 
 
 def arguments(*words):
@@ -29,10 +29,11 @@ def test_a_busy_port_gives_the_next_free_one():
 
 
 def test_a_domain_in_use_is_passed_over():
-    start = next(s for s in range(100) if demo.free_domain(s) == 1 + s)
+    free = environment.free_domain(range(1, 101))
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as taken:
-        taken.bind(('', 7400 + 250 * (1 + start)))
-        assert demo.free_domain(start) != 1 + start
+        taken.bind(('', 7400 + 250 * free))
+        assert environment.free_domain([free]) is None
+        assert environment.free_domain([free, *range(free + 1, 101)]) > free
 
 
 def test_the_users_domain_is_kept(monkeypatch):

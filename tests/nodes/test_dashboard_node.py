@@ -2,7 +2,6 @@
 """The dashboard node as a process of its own on a real ROS graph; the page's side is a websocket."""
 
 import asyncio
-import contextlib
 import io
 import json
 import signal
@@ -10,13 +9,11 @@ import socket
 import struct
 import subprocess
 import sys
-import threading
 import time
 
 import aiohttp
 import numpy as np
 import pytest
-import rclpy
 from apprentice_interfaces.msg import (
     ControlState,
     EpisodeState,
@@ -28,8 +25,8 @@ from apprentice_interfaces.msg import (
 from apprentice_interfaces.srv import LabelEpisode
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from PIL import Image as Picture
-from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.node import Node
+from ros_graph import spinning
 from sensor_msgs.msg import Image
 from std_msgs.msg import String
 from std_srvs.srv import SetBool, Trigger
@@ -131,21 +128,8 @@ class Graph(Node):
 
 @pytest.fixture(scope='module')
 def graph():
-    context = rclpy.Context()
-    rclpy.init(context=context)
-    node = Graph(context)
-    executor = SingleThreadedExecutor(context=context)
-    executor.add_node(node)
-
-    def spin():
-        with contextlib.suppress(ExternalShutdownException):
-            executor.spin()
-
-    thread = threading.Thread(target=spin, daemon=True)
-    thread.start()
-    yield node
-    rclpy.shutdown(context=context)
-    thread.join(5)
+    with spinning(Graph) as node:
+        yield node
 
 
 def command(*parameters):

@@ -1,21 +1,17 @@
 # Copyright 2026 The Apprentice authors. SPDX-License-Identifier: Apache-2.0
 """The gate's process on a real ROS graph: timing, lock-step, bad input, start and end."""
 
-import contextlib
 import os
 import subprocess
 import sys
-import threading
 import time
 from pathlib import Path
 
 import numpy as np
 import pytest
-import rclpy
 from apprentice_interfaces.msg import ControlState, ExecutedCommand
 from gate_bench import HOME, NEAR, ROBOT_FILE, SPEC, Bench, Lockstep, Process, until
-from rclpy.context import Context
-from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from ros_graph import spinning
 from trajectory_msgs.msg import JointTrajectory
 
 from apprentice.nodes import convert, qos
@@ -25,30 +21,14 @@ from apprentice.robot.types import ControlMode, Source
 
 @pytest.fixture
 def bench():
-    yield from benches()
+    with spinning(Bench) as node:
+        yield node
 
 
 @pytest.fixture
 def forward_bench():
-    yield from benches(forward=True)
-
-
-def benches(**arguments):
-    context = Context()
-    rclpy.init(context=context)
-    node = Bench(context, **arguments)
-    executor = SingleThreadedExecutor(context=context)
-    executor.add_node(node)
-
-    def spin():
-        with contextlib.suppress(ExternalShutdownException):
-            executor.spin()
-
-    thread = threading.Thread(target=spin, daemon=True)
-    thread.start()
-    yield node
-    rclpy.shutdown(context=context)
-    thread.join(10.0)
+    with spinning(lambda context: Bench(context, forward=True)) as node:
+        yield node
 
 
 @pytest.fixture

@@ -1,22 +1,19 @@
 # Copyright 2026 The Apprentice authors. SPDX-License-Identifier: Apache-2.0
 """The dashboard's page in headless Chromium, with the real dashboard and gate nodes."""
 
-import contextlib
 import os
 import shutil
 import signal
 import subprocess
 import sys
-import threading
 import time
 
 import numpy as np
 import pytest
-import rclpy
 from apprentice_interfaces.msg import ActionChunk, ControlState, EpisodeState, RewardSample
 from apprentice_interfaces.srv import LabelEpisode
-from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.node import Node
+from ros_graph import spinning
 from sensor_msgs.msg import Image, JointState
 from std_msgs.msg import String
 from std_srvs.srv import SetBool, Trigger
@@ -150,21 +147,8 @@ class Process:
 
 @pytest.fixture(scope='module')
 def robot():
-    context = rclpy.Context()
-    rclpy.init(context=context)
-    node = Robot(context)
-    executor = SingleThreadedExecutor(context=context)
-    executor.add_node(node)
-
-    def spin():
-        with contextlib.suppress(ExternalShutdownException):
-            executor.spin()
-
-    thread = threading.Thread(target=spin, daemon=True)
-    thread.start()
-    yield node
-    rclpy.shutdown(context=context)
-    thread.join(5)
+    with spinning(Robot) as node:
+        yield node
 
 
 @pytest.fixture(scope='module')
