@@ -165,7 +165,6 @@ def _state(episode: Episode, start: int, end: int, steps: int, phase: int) -> di
 
 
 def _reward(reward: Reward, episode: Episode) -> tuple[str, str, int, dict[str, Any]]:
-    unknown = float('nan')
     stamp = round(reward.t1 * 1e9)
     fields = {
         'header': {'stamp': time_fields(stamp)},
@@ -176,12 +175,13 @@ def _reward(reward: Reward, episode: Episode) -> tuple[str, str, int, dict[str, 
         't0': time_fields(round(reward.t0 * 1e9)),
         't1': time_fields(stamp),
         'value': float(reward.value),
-        'std': unknown,
+        'std': float(reward.std),
         'progress': float(reward.progress),
         'done_prob': float(reward.done_prob),
-        'done': bool(reward.done_prob >= 0.5),
-        'margin': unknown,
+        'done': bool(reward.done or reward.done_prob >= 0.5),
+        'margin': float(reward.margin),
         'valid': bool(reward.valid),
+        'reason': reward.reason,
         'model': reward.model,
         'version': reward.version,
     }

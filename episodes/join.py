@@ -244,6 +244,10 @@ class _Log:
                     model=sample.model,
                     version=sample.version,
                     camera=sample.camera,
+                    std=float(sample.std),
+                    margin=float(sample.margin),
+                    done=bool(sample.done),
+                    reason=sample.reason,
                 )
             )
         return sorted(found, key=lambda reward: reward.t1)

@@ -73,7 +73,7 @@ class EpisodeNode(ManagedNode):
         self._session_id = session_id or time.strftime('%Y%m%d-%H%M%S')
         self._tolerance = np.where(self._spec.gripper_mask, gripper_tolerance, tolerance)
         self.machine = self._new_machine()
-        self._entities: list[tuple] = []
+        self._action: ActionServer | None = None
 
     def _limit(self, name: str, default: float, description: str) -> float:
         return parameter(self, name, default, f'seconds {description}', 0.05, 3600.0)
@@ -99,21 +99,15 @@ class EpisodeNode(ManagedNode):
             n: self.create_client(SetBool, n) for n in ('gate/arm', 'gate/reset', 'gate/pause')
         }
         self._world_client = self.create_client(ResetWorld, self._reset_service or 'reset_world')
-        subscriptions = [
-            self.create_subscription(ControlState, 'gate/state', self._on_gate, qos.STATE),
-            self.create_subscription(ExecutedCommand, 'gate/executed', self._on_executed, qos.LOG),
-            self.create_subscription(JointState, self._spec.joint_states_topic, self._on_joints, qos.SENSOR),
-        ]
+        self.create_subscription(ControlState, 'gate/state', self._on_gate, qos.STATE)
+        self.create_subscription(ExecutedCommand, 'gate/executed', self._on_executed, qos.LOG)
+        self.create_subscription(JointState, self._spec.joint_states_topic, self._on_joints, qos.SENSOR)
         if self._success_topic:
-            subscriptions.append(
-                self.create_subscription(RewardSample, self._success_topic, self._on_success, qos.LOG)
-            )
-        services = [
-            self.create_service(StartEpisode, 'episode/start', self._on_start),
-            self.create_service(SetBool, 'episode/end', self._on_end),
-            self.create_service(Trigger, 'episode/abort', self._on_abort),
-            self.create_service(LabelEpisode, 'episode/label', self._on_label),
-        ]
+            self.create_subscription(RewardSample, self._success_topic, self._on_success, qos.LOG)
+        self.create_service(StartEpisode, 'episode/start', self._on_start)
+        self.create_service(SetBool, 'episode/end', self._on_end)
+        self.create_service(Trigger, 'episode/abort', self._on_abort)
+        self.create_service(LabelEpisode, 'episode/label', self._on_label)
         self._action = ActionServer(
             self,
             RunEpisode,
@@ -121,15 +115,8 @@ class EpisodeNode(ManagedNode):
             self._execute,
             cancel_callback=lambda goal: CancelResponse.ACCEPT,
         )
-        timers = [wall_timer(self, _TICK_S, self._on_tick)]
-        diagnostics = Diagnostics(self, self._report)
-        self._entities = [
-            *((self.destroy_subscription, s) for s in subscriptions),
-            *((self.destroy_service, s) for s in services),
-            *((self.destroy_client, c) for c in (*self._bool_clients.values(), self._world_client)),
-            *((self.destroy_timer, t) for t in (*timers, diagnostics._timer)),
-            *((self.destroy_publisher, p) for p in (self._publisher, diagnostics._publisher)),
-        ]
+        wall_timer(self, _TICK_S, self._on_tick)
+        Diagnostics(self, self._report)
 
     def activate(self) -> None:
         self._publish(self.machine.record)
@@ -142,15 +129,13 @@ class EpisodeNode(ManagedNode):
             self._bool_clients['gate/pause'].call_async(SetBool.Request(data=True))
 
     def cleanup(self) -> None:
-        if self._entities:
+        if self._action is not None:  # the base class knows no actions
             self._action.destroy()
-        while self._entities:
-            destroy, entity = self._entities.pop()
-            destroy(entity)
+            self._action = None
 
     def close(self) -> None:
         """Leave the robot paused and the episode ended, also when the process is interrupted."""
-        if self._entities:
+        if self.active:
             self.deactivate()
 
     # what happens on the graph

@@ -22,6 +22,7 @@ from std_srvs.srv import SetBool, Trigger
 from apprentice.episodes.labels import iter_sealed
 from apprentice.learning.advantage import AdvantageConfig
 from apprentice.learning.learner import Learner, LearnerConfig
+from apprentice.learning.run_lock import lock_run
 from apprentice.learning.weighted_flow import WeightedFlowConfig
 from apprentice.learning.weights import Published
 from apprentice.nodes import qos
@@ -71,6 +72,7 @@ class LearnerNode(Node):
         folder = Path(starter).expanduser()
         if not folder.exists() and len(folder.parts) == 1:
             folder = share('weights', starter)
+        self._run_lock = lock_run(run_dir)
         self.learner = Learner(self.spec, run_dir, folder, config, seed)
         self._demonstrations = Path(demonstrations).expanduser() if demonstrations else None
         self._lock = threading.Lock()  # the learner's state: the thread's steps and the services

@@ -83,9 +83,6 @@ class RewardNode(ManagedNode):
         self._latency: deque[float] = deque(maxlen=200)
         self._scored = self._dropped = self._invalid = 0
         self._error = ''
-        self._subscriptions_made: list = []
-        self._service = None
-        self._diagnostics: Diagnostics | None = None
 
     def configure(self) -> None:
         part = load_part(self._part)
@@ -114,18 +111,14 @@ class RewardNode(ManagedNode):
                 history=HistoryPolicy.KEEP_LAST, depth=_LOCKSTEP_QUEUE, reliability=ReliabilityPolicy.RELIABLE
             )
         for camera in cameras:
-            self._subscriptions_made.append(
-                self.create_subscription(
-                    Image, camera.topic, lambda m, name=camera.name: self._on_image(name, m), profile
-                )
+            self.create_subscription(
+                Image, camera.topic, lambda m, name=camera.name: self._on_image(name, m), profile
             )
-        self._subscriptions_made.append(
-            self.create_subscription(EpisodeState, 'episode/state', self._on_episode, qos.STATE)
-        )
+        self.create_subscription(EpisodeState, 'episode/state', self._on_episode, qos.STATE)
         if isinstance(model, PairCritic):
-            self._service = self.create_service(ScorePair, 'reward/score_pair', self._on_pair)
-        self._timer = wall_timer(self, 0.1, self._check_final)
-        self._diagnostics = self._diagnostics or Diagnostics(self, self._report, self.spec.name)
+            self.create_service(ScorePair, 'reward/score_pair', self._on_pair)
+        wall_timer(self, 0.1, self._check_final)
+        Diagnostics(self, self._report, self.spec.name)
         self._closing = False
         self._worker = threading.Thread(target=self._work, name='scorer', daemon=True)
         self._worker.start()
@@ -139,16 +132,6 @@ class RewardNode(ManagedNode):
     def cleanup(self) -> None:
         self.close()
         self._track, self._model = None, None
-        for subscription in self._subscriptions_made:
-            self.destroy_subscription(subscription)
-        self._subscriptions_made.clear()
-        if self._service is not None:
-            self.destroy_service(self._service)
-            self._service = None
-        if hasattr(self, '_samples'):
-            self.destroy_timer(self._timer)
-            self.destroy_publisher(self._samples)
-            del self._samples
 
     def _find_weights(self, name: str) -> str:
         wanted = self._weights or name

@@ -52,7 +52,7 @@ class Session:
         self.executor.shutdown()  # holds entities, and with them latched messages, alive
         self.session._action.destroy()
         if self.episode is not None:
-            self.episode.cleanup()
+            self.episode.cleanup()  # the action server
         for node in self.nodes:
             node.destroy_node()
         rclpy.shutdown()
