@@ -11,6 +11,7 @@ import argparse
 import ast
 import importlib
 import sys
+from importlib import metadata
 from pathlib import Path
 
 from apprentice.cli import environment
@@ -27,9 +28,18 @@ def summary(command: str) -> str:
     return text.partition('\n')[0]
 
 
+def version() -> str:
+    """Version of the installed package."""
+    try:
+        return metadata.version('apprentice')
+    except metadata.PackageNotFoundError:  # run from the sources
+        return 'not installed'
+
+
 def build_parser(chosen: str | None) -> argparse.ArgumentParser:
     """The parser; only ``chosen`` gets its arguments."""
     parser = argparse.ArgumentParser(prog='apprentice', description='Robots that learn on the job, on ROS 2.')
+    parser.add_argument('--version', action='version', version=f'apprentice {version()}')
     parser.add_argument('--debug', action='store_true', help='show the traceback of an error')
     commands = parser.add_subparsers(dest='command', metavar='COMMAND', required=True)
     for command in COMMANDS:

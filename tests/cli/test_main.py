@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from xml.etree import ElementTree
 
 import pytest
 
@@ -34,6 +35,11 @@ def test_every_command_has_help(command):
     done = apprentice(command, '--help')
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith(f'usage: apprentice {command}')
+
+
+def test_version_is_that_of_the_package(root):
+    declared = ElementTree.parse(root / 'package.xml').findtext('version')
+    assert apprentice('--version').stdout == f'apprentice {declared}\n'
 
 
 def test_errors_are_one_line_and_debug_shows_the_traceback():
