@@ -13,7 +13,7 @@ from builtin_interfaces.msg import Time
 from sensor_msgs.msg import Image, JointState
 from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
 
-from apprentice.robot.types import ActionChunk, Reward, RewardKind
+from apprentice.robot.types import ActionChunk, Reward
 
 
 class MessageError(ValueError):
@@ -162,26 +162,6 @@ def reward_msg(reward: Reward, episode_id: str, instruction: str, frame_id: str 
     message.header.stamp = message.t1
     message.header.frame_id = frame_id
     return message
-
-
-def reward_of(message: RewardSample) -> Reward:
-    """The measurement in a message."""
-    return Reward(
-        t0=seconds(message.t0),
-        t1=seconds(message.t1),
-        kind=RewardKind(message.kind),
-        value=message.value,
-        progress=message.progress,
-        done_prob=message.done_prob,
-        valid=message.valid,
-        model=message.model,
-        version=message.version,
-        camera=message.camera,
-        std=message.std,
-        margin=message.margin,
-        done=message.done,
-        reason=message.reason,
-    )
 
 
 def quaternion(rotation: np.ndarray) -> tuple[float, float, float, float]:

@@ -28,7 +28,7 @@ from apprentice.learning.weights import Published
 from apprentice.nodes import qos
 from apprentice.nodes.robot_file import load_robot
 from apprentice.nodes.runtime import Diagnostics, parameter, run, wall_timer
-from apprentice.robot.parts import share
+from apprentice.robot.parts import find_weights
 
 
 class LearnerNode(Node):
@@ -69,11 +69,8 @@ class LearnerNode(Node):
         )
         torch.set_num_threads(threads)
         logging.basicConfig(level=logging.INFO, format='%(message)s')
-        folder = Path(starter).expanduser()
-        if not folder.exists() and len(folder.parts) == 1:
-            folder = share('weights', starter)
         self._run_lock = lock_run(run_dir)
-        self.learner = Learner(self.spec, run_dir, folder, config, seed)
+        self.learner = Learner(self.spec, run_dir, find_weights(starter), config, seed)
         self._demonstrations = Path(demonstrations).expanduser() if demonstrations else None
         self._lock = threading.Lock()  # the learner's state: the thread's steps and the services
         self._wake, self._closing = threading.Event(), False

@@ -7,7 +7,6 @@ import threading
 import time
 from collections import deque
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -20,7 +19,7 @@ from apprentice.nodes.robot_file import load_robot
 from apprentice.nodes.runtime import Diagnostics, ManagedNode, StartupError, parameter, run
 from apprentice.policies import checkpoint
 from apprentice.policies.policy import FlowPolicy
-from apprentice.robot.parts import share
+from apprentice.robot.parts import find_weights
 from apprentice.robot.types import ActionChunk, ControlMode, Observation
 
 _SAME_S = 2e-6  # stamps are rounded to the microsecond
@@ -59,9 +58,7 @@ class PolicyNode(ManagedNode):
         self._closing = False
 
     def configure(self) -> None:
-        folder = Path(self._weights).expanduser()
-        if not folder.exists() and len(folder.parts) == 1:
-            folder = share('weights', self._weights)
+        folder = find_weights(self._weights)
         self._policy, manifest = checkpoint.load(folder)
         self._policy.spec.require(self.spec)
         if self._stride > self._policy.spec.horizon:

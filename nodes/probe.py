@@ -32,10 +32,10 @@ from rclpy.task import Future
 from sensor_msgs.msg import Image, JointState
 from std_srvs.srv import SetBool
 
+from apprentice.episodes.messages import header_stamp
 from apprentice.nodes import convert, qos
 from apprentice.nodes.robot_file import load_robot
 from apprentice.nodes.runtime import StartupError, parameter, run, wall_timer
-from apprentice.nodes.session_collector import header_stamp
 from apprentice.robot.types import ControlMode
 
 _DEEP = QoSProfile(depth=100, reliability=ReliabilityPolicy.BEST_EFFORT)
@@ -89,15 +89,15 @@ class ProbeNode(Node):
             self.create_subscription(kind, topic, callback, profile)
         # serialised: only the stamp is read
         for camera in self.spec.cameras:
-            note = partial(self._on_sensor, self._seen['frames'][camera.name])
+            note = partial(self._on_sensor, 'sensor_msgs/msg/Image', self._seen['frames'][camera.name])
             self.create_subscription(Image, camera.topic, note, _DEEP, raw=True)
-        note = partial(self._on_sensor, self._seen['joints'])
+        note = partial(self._on_sensor, 'sensor_msgs/msg/JointState', self._seen['joints'])
         self.create_subscription(JointState, self.spec.joint_states_topic, note, _DEEP, raw=True)
         wall_timer(self, 0.05, self._supervise)
 
-    def _on_sensor(self, rows: list, data: bytes) -> None:
+    def _on_sensor(self, type_name: str, rows: list, data: bytes) -> None:
         if self._phase == 'measuring':
-            rows.append((header_stamp(data), time.time()))
+            rows.append(((header_stamp(type_name, data) or 0) / 1e9, time.time()))
 
     def _note(self, key: str, *row) -> None:
         if self._phase == 'measuring':

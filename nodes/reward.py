@@ -10,7 +10,6 @@ import threading
 import time
 from collections import deque
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import numpy as np
 from apprentice_interfaces.msg import EpisodeState, RewardSample
@@ -24,7 +23,7 @@ from apprentice.nodes.robot_file import load_robot
 from apprentice.nodes.runtime import Diagnostics, ManagedNode, StartupError, parameter, run, wall_timer
 from apprentice.reward_models.base import PairCritic, RewardModel, ScoreRequest, stack_views
 from apprentice.reward_models.online import EpisodeScorer, invalid_reward
-from apprentice.robot.parts import load_part, share
+from apprentice.robot.parts import find_weights, load_part
 from apprentice.robot.types import Reward
 
 _LIVE_QUEUE, _LOCKSTEP_QUEUE = 2, 64
@@ -135,13 +134,12 @@ class RewardNode(ManagedNode):
 
     def _find_weights(self, name: str) -> str:
         wanted = self._weights or name
-        path = Path(wanted).expanduser()
-        if not path.exists() and len(path.parts) == 1 and ':' not in wanted:
-            try:
-                return str(share('weights', wanted))
-            except FileNotFoundError:
-                pass  # the model says what is wrong, with the name the user gave
-        return wanted
+        if not wanted or ':' in wanted:  # nothing to find, or a name of open_clip
+            return wanted
+        try:
+            return str(find_weights(wanted))
+        except FileNotFoundError:
+            return wanted  # the model says what is wrong, with the name the user gave
 
     def _on_image(self, name: str, message: Image) -> None:
         stamp = convert.seconds(message.header.stamp)

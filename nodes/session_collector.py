@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import math
-import struct
 import time
 from collections import defaultdict
 from collections.abc import Callable
@@ -23,6 +22,7 @@ from rclpy.node import Node
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import Image
 
+from apprentice.episodes.messages import header_stamp
 from apprentice.learning.report import Curve, Report
 from apprentice.learning.statistics import Sample, agreement
 from apprentice.nodes import convert, qos
@@ -30,13 +30,6 @@ from apprentice.robot.spec import RobotSpec
 
 # a deeper queue than a consumer needs: a gap in the stamps should be a lost frame, not a busy session
 _FRAMES = QoSProfile(depth=50, reliability=ReliabilityPolicy.BEST_EFFORT)
-
-
-def header_stamp(data: bytes) -> float:
-    """Stamp [s] of a serialised message that begins with a std_msgs/Header (CDR after its 4 bytes)."""
-    order = '<' if data[1] & 1 else '>'
-    seconds, nanoseconds = struct.unpack_from(f'{order}iI', data, 4)
-    return seconds + nanoseconds * 1e-9
 
 
 class Frames:
@@ -111,7 +104,7 @@ class Collector:
         return [('simulator', truth), *((m, list(s)) for m, s in sorted(self.samples.items()))]
 
     def _frame_callback(self, frames: Frames) -> Callable[[bytes], None]:
-        return lambda data: frames.add(header_stamp(data))
+        return lambda data: frames.add((header_stamp('sensor_msgs/msg/Image', data) or 0) / 1e9)
 
     def _on_gate(self, message: ControlState) -> None:
         self.gate = message

@@ -23,6 +23,15 @@ def load_part(reference: str) -> Any:
         raise ImportError(f'{reference!r}: module {module} has no {name!r}') from None
 
 
+def find_weights(name: str) -> Path:
+    """Weights as the user gave them: a path, or the name of a folder in ``share('weights')``.
+
+    Raises FileNotFoundError for a bare name that is neither here nor shipped; other paths are not checked.
+    """
+    path = Path(name).expanduser()
+    return share('weights', name) if not path.exists() and len(path.parts) == 1 else path
+
+
 def share(*parts: str) -> Path:
     """Path of a file this package ships (``launch``, ``robots``, ``weights``, ``web``).
 

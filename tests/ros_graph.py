@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import contextlib
-import itertools
 import os
 import threading
 import time
@@ -22,9 +21,13 @@ def domains() -> Iterator[int]:
     worker = int(os.environ.get('PYTEST_XDIST_WORKER', 'gw0')[2:])
     count = int(os.environ.get('PYTEST_XDIST_WORKER_COUNT', '1'))
     share = [domain for domain in range(1, 101) if domain % count == worker % count]
-    for domain in itertools.cycle(share):
-        if free_domain([domain]) is not None:
-            yield domain
+    while True:
+        domain = free_domain(share)
+        if domain is None:
+            raise RuntimeError(f'all ROS domains of {share} are in use on this machine')
+        share.remove(domain)
+        share.append(domain)
+        yield domain
 
 
 @contextlib.contextmanager

@@ -12,11 +12,12 @@ from rclpy.serialization import serialize_message
 from sensor_msgs.msg import Image
 from standins import CamerasPolicyAndLearner, GateAndRobot
 
+from apprentice.episodes.messages import header_stamp
 from apprentice.nodes.convert import stamp_of
 from apprentice.nodes.episode import EpisodeNode
 from apprentice.nodes.runtime import StartupError
 from apprentice.nodes.session import SessionNode
-from apprentice.nodes.session_collector import Frames, header_stamp
+from apprentice.nodes.session_collector import Frames
 
 
 class Session:
@@ -136,7 +137,7 @@ def test_stamp_of_a_serialised_image_and_gaps():
     image = Image(height=1, width=1, encoding='rgb8', step=3, data=[1, 2, 3])
     image.header.stamp = stamp_of(12.25)
     image.header.frame_id = 'front'
-    assert header_stamp(serialize_message(image)) == 12.25
+    assert header_stamp('sensor_msgs/msg/Image', serialize_message(image)) / 1e9 == 12.25
     frames = Frames(10.0)
     for stamp in (0.1, 0.2, 0.4, 0.41, 0.8, 0.8):
         frames.add(stamp)
