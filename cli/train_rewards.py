@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from apprentice.robot.files import replacing
+
 if TYPE_CHECKING:
     from apprentice.reward_models.base import RewardModel
     from apprentice.sim.captions import Attempt
@@ -208,7 +210,6 @@ Measured on {args.held_out} attempts with held-out seeds (definitions: `reward_m
 It knows this simulator's pictures and nothing else. For another robot or camera, train it again or load
 a larger open_clip model by name.
 """
-    temporary = args.out / 'README.md.tmp'
-    temporary.write_text(card)
-    os.replace(temporary, args.out / 'README.md')
+    with replacing(args.out / 'README.md') as temporary:
+        temporary.write_text(card)
     print(f'{title} in {args.out}: ' + ', '.join(f'{k} {v:.3f}' for k, v in numbers.items()))

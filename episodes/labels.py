@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from apprentice.episodes.files import PART_SUFFIX, SUFFIX, EpisodeFileError, sync_folder
+from apprentice.robot.files import replacing
 from apprentice.robot.types import Outcome
 
 
@@ -28,18 +29,12 @@ def label_path(path: str | Path) -> Path:
 def write_label(path: str | Path, outcome: Outcome, annotator: str) -> Path:
     """Label the episode file ``path`` after the fact; replaces an earlier label atomically."""
     label = label_path(path)
-    temporary = label.with_name(label.name + '.tmp')
     content = {'outcome': Outcome(outcome).name, 'annotator': annotator, 'time': time.time()}
-    try:
-        with open(temporary, 'w') as stream:
-            json.dump(content, stream, indent=1)
-            stream.flush()
-            os.fsync(stream.fileno())
-        os.replace(temporary, label)
-        sync_folder(label.parent)
-    except OSError:
-        temporary.unlink(missing_ok=True)
-        raise
+    with replacing(label) as temporary, open(temporary, 'w') as stream:
+        json.dump(content, stream, indent=1)
+        stream.flush()
+        os.fsync(stream.fileno())
+    sync_folder(label.parent)
     return label
 
 

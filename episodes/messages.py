@@ -160,15 +160,26 @@ def decode_image(data: bytes) -> np.ndarray:
     except struct.error:
         raise MessageError('image message is cut off; the file is damaged') from None
     name = encoding.decode(errors='replace')
-    channels = _CHANNELS.get(name)
+    return rgb(memoryview(data)[offset : offset + size], height, width, step, name)
+
+
+def rgb(data: Any, height: int, width: int, step: int, encoding: str) -> np.ndarray:
+    """The pixels of an image message as RGB, uint8 [H, W, 3]; where possible a view of ``data``.
+
+    Args:
+        data: buffer of ``height`` rows of ``step`` bytes.
+
+    Raises MessageError as :func:`decode_image`.
+    """
+    channels = _CHANNELS.get(encoding)
     if channels is None:
-        raise MessageError(f'image encoding {name!r} is not RGB; publish rgb8 or bgr8')
-    if step < width * channels or size < height * step or len(data) < offset + height * step:
+        raise MessageError(f'image encoding {encoding!r} is not RGB; publish rgb8 or bgr8')
+    if step < width * channels or len(data) < height * step:
         raise MessageError('image data is shorter than height * step; the driver or the file is damaged')
-    rows = np.frombuffer(data, np.uint8, height * step, offset).reshape(height, step)
+    rows = np.frombuffer(data, np.uint8, height * step).reshape(height, step)
     image = rows[:, : width * channels].reshape(height, width, channels)
     if channels == 1:
         return np.repeat(image, 3, axis=2)
-    if name.startswith('bgr'):
+    if encoding.startswith('bgr'):
         return image[:, :, 2::-1]
     return image[:, :, :3]

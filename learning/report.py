@@ -6,13 +6,13 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from apprentice.learning.statistics import Paired, paired, wilson
+from apprentice.robot.files import replacing
 from apprentice.robot.types import Outcome
 
 __all__ = ['Curve', 'Report', 'Trial', 'plot', 'table', 'wilson', 'write']
@@ -216,9 +216,8 @@ def write(report: Report, folder: str | Path, picture: bool = True) -> dict[str,
     folder.mkdir(parents=True, exist_ok=True)
     paths = {name: folder / name for name in ('result.json', 'table.txt', 'plot.png')}
     for name, text in (('result.json', json.dumps(to_json(report), indent=1)), ('table.txt', table(report))):
-        temporary = folder / f'.{name}.tmp'
-        temporary.write_text(text)
-        os.replace(temporary, paths[name])
+        with replacing(paths[name]) as temporary:
+            temporary.write_text(text)
     if picture:
         plot(report, paths['plot.png'])
     return paths

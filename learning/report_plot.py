@@ -4,13 +4,13 @@
 from __future__ import annotations
 
 import math
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from apprentice.learning.statistics import wilson
+from apprentice.robot.files import replacing
 
 if TYPE_CHECKING:
     from apprentice.learning.report import Report
@@ -35,9 +35,8 @@ def draw(report: Report, path: Path) -> None:
     _loss(report, loss)
     partial = '' if report.finished else ' (not finished)'
     figure.suptitle(f'Session {report.session_id}, seed {report.seed}{partial}')
-    temporary = path.with_name(f'.{path.name}.tmp')
-    figure.savefig(temporary, format='png', dpi=110)
-    os.replace(temporary, path)
+    with replacing(path) as temporary:
+        figure.savefig(temporary, format='png', dpi=110)
 
 
 def _success(report: Report, axes) -> None:

@@ -13,11 +13,8 @@ from builtin_interfaces.msg import Time
 from sensor_msgs.msg import Image, JointState
 from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
 
+from apprentice.episodes.messages import MessageError, rgb
 from apprentice.robot.types import ActionChunk, Reward
-
-
-class MessageError(ValueError):
-    """A message cannot be used; the text says what is wrong with it."""
 
 
 def seconds(stamp: Time) -> float:
@@ -53,19 +50,9 @@ def image_array(message: Image) -> np.ndarray:
 
     Raises MessageError for depth and unknown encodings.
     """
-    channels = {'rgb8': 3, 'bgr8': 3, 'rgba8': 4, 'bgra8': 4, 'mono8': 1}.get(message.encoding)
-    if channels is None:
-        raise MessageError(f'image encoding {message.encoding!r} is not RGB; publish rgb8 or bgr8')
-    if len(message.data) < message.height * message.step or message.step < message.width * channels:
-        raise MessageError('image data is shorter than height * step')
-    rows = np.frombuffer(message.data, np.uint8)[: message.height * message.step]
-    rows = rows.reshape(message.height, message.step)[:, : message.width * channels]
-    image = rows.reshape(message.height, message.width, channels)
-    if channels == 1:
-        return np.repeat(image, 3, axis=2)
-    if message.encoding.startswith('bgr'):
-        return np.ascontiguousarray(image[:, :, 2::-1])
-    return np.array(image[:, :, :3])
+    return np.array(
+        rgb(message.data, message.height, message.width, message.step, message.encoding), order='C'
+    )
 
 
 def joint_vector(message: JointState, names: Sequence[str]) -> np.ndarray:

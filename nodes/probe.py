@@ -36,6 +36,7 @@ from apprentice.episodes.messages import header_stamp
 from apprentice.nodes import convert, qos
 from apprentice.nodes.robot_file import load_robot
 from apprentice.nodes.runtime import StartupError, parameter, run, wall_timer
+from apprentice.robot.files import replacing
 from apprentice.robot.types import ControlMode
 
 _DEEP = QoSProfile(depth=100, reliability=ReliabilityPolicy.BEST_EFFORT)
@@ -148,9 +149,8 @@ class ProbeNode(Node):
             self._phase = 'measured'
             self._seen['ended'] = time.time()
             self._say('measured')
-            part = self._out.with_name(f'{self._out.name}.part')
-            part.write_text(json.dumps(self._seen))
-            part.rename(self._out)
+            with replacing(self._out) as part:
+                part.write_text(json.dumps(self._seen))
             raise ExternalShutdownException  # ends the process
         if self._goal is None and self._run.server_is_ready():
             seed = _SEED0 + len(self._seen['episodes']) + self._episodes

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import gzip
 import itertools
-import os
 import re
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
+
+from apprentice.robot.files import replacing
 
 BASE = 512  # bytes, and bytes that end a word
 SPECIAL = 2  # start and end of text
@@ -41,10 +42,12 @@ def learn_merges(texts: Iterable[str], count: int) -> list[tuple[str, str]]:
 def write_merges(path: Path, merges: list[tuple[str, str]]) -> None:
     """Write the file SimpleTokenizer reads: a header line, then one merge a line."""
     text = '\n'.join(['#version: 0.2', *(' '.join(pair) for pair in merges)])
-    temporary = path.with_name(path.name + '.tmp')
-    with temporary.open('wb') as raw, gzip.GzipFile(filename='', mode='wb', fileobj=raw, mtime=0) as stream:
+    with (
+        replacing(path) as temporary,
+        temporary.open('wb') as raw,
+        gzip.GzipFile(filename='', mode='wb', fileobj=raw, mtime=0) as stream,
+    ):
         stream.write(text.encode())
-    os.replace(temporary, path)
 
 
 def vocabulary_size(merges: list[tuple[str, str]]) -> int:

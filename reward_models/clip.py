@@ -20,7 +20,8 @@ from typing import Any
 import numpy as np
 
 from apprentice.reward_models.base import Needs, RewardModelError, Score, ScoreRequest
-from apprentice.reward_models.encoder import ClipEncoder, read_json
+from apprentice.reward_models.encoder import ClipEncoder
+from apprentice.reward_models.files import read_json
 from apprentice.reward_models.prompts import Prompts
 from apprentice.robot.types import RewardKind
 

@@ -21,7 +21,7 @@ from torch import nn
 
 from apprentice.reward_models.base import Needs, RewardModelError, Score, ScoreRequest
 from apprentice.reward_models.clip import ClipReward
-from apprentice.reward_models.encoder import read_json
+from apprentice.reward_models.files import read_json
 from apprentice.robot.types import RewardKind
 
 CONFIG = 'critic_config.json'

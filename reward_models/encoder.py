@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import logging
 import threading
 from collections.abc import Iterator, Sequence
@@ -220,19 +219,6 @@ class ClipEncoder:
         """Unit float32 [D]: the mean of several descriptions, normalised again."""
         mean = self.text(texts).mean(axis=0)
         return mean / np.linalg.norm(mean)
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """A JSON object from a file. Raises RewardModelError naming the file."""
-    try:
-        data = json.loads(path.read_text())
-    except FileNotFoundError:
-        raise RewardModelError(f'{path} does not exist') from None
-    except (OSError, ValueError) as error:
-        raise RewardModelError(f'{path} is not readable JSON: {error}') from None
-    if not isinstance(data, dict):
-        raise RewardModelError(f'{path} must hold a JSON object')
-    return data
 
 
 @contextmanager

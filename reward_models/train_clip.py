@@ -7,8 +7,6 @@ share their sentences, so both directions use soft targets spread over all true 
 
 from __future__ import annotations
 
-import json
-import os
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -19,6 +17,7 @@ import numpy as np
 from apprentice.reward_models.base import RewardModelError
 from apprentice.reward_models.bpe import learn_merges, vocabulary_size, write_merges
 from apprentice.reward_models.encoder import CONFIG, VOCABULARY, WEIGHTS
+from apprentice.reward_models.files import write_half, write_json
 from apprentice.reward_models.prompts import Prompts
 
 REWARD = 'reward.json'  # prompts and constants of the reward that belongs to the weights
@@ -86,7 +85,6 @@ def train_clip(
     import open_clip
     import torch
     import torch.nn.functional as functional
-    from safetensors.torch import save_file
 
     if images.ndim != 4 or images.shape[1] != images.shape[2] or images.dtype != np.uint8:
         raise RewardModelError(f'images must be uint8 [N, S, S, 3], got {images.dtype} {images.shape}')
@@ -98,7 +96,7 @@ def train_clip(
     merges = learn_merges(texts, 400)
     write_merges(folder / VOCABULARY, merges)
     config = architecture(images.shape[1], vocabulary_size(merges))
-    _write(folder / CONFIG, config)
+    write_json(folder / CONFIG, config)
     model = open_clip.create_model(f'local-dir:{folder}', load_weights=False)
     model = model.to(memory_format=torch.channels_last)  # half the time of a step on a CPU
     tokenizer = open_clip.get_tokenizer(f'local-dir:{folder}', bpe_path=str(folder / VOCABULARY))
@@ -138,12 +136,8 @@ def train_clip(
         if progress is not None:
             progress(step + 1, loss_value)
     model.eval()
-    half = {name: value.detach().half().contiguous() for name, value in model.state_dict().items()}
-    temporary = folder / (WEIGHTS + '.tmp')
-    save_file(half, temporary)
-    temporary.chmod(0o644)  # safetensors writes for the owner alone; an installed package is for all
-    os.replace(temporary, folder / WEIGHTS)
-    _write(folder / REWARD, {**reward, 'prompts': prompts.to_dict()})
+    write_half(model, folder / WEIGHTS)
+    write_json(folder / REWARD, {**reward, 'prompts': prompts.to_dict()})
     return {
         'loss': loss_value,
         'seconds': time.monotonic() - began,
@@ -181,9 +175,3 @@ def _augment(picture: Any) -> Any:
     bias = 0.15 * (torch.rand(n, 1, 1, 1) - 0.5)
     noise = 0.02 * torch.randn_like(picture)
     return (picture * gain + bias + noise).clamp(0, 1)
-
-
-def _write(path: Path, data: dict[str, Any]) -> None:
-    temporary = path.with_name(path.name + '.tmp')
-    temporary.write_text(json.dumps(data, indent=2) + '\n')
-    os.replace(temporary, path)

@@ -8,8 +8,6 @@ Labels come from time on successful episodes (progress i / T), as in VLAC. Negat
 
 from __future__ import annotations
 
-import json
-import os
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -22,6 +20,7 @@ from torch import nn
 from apprentice.reward_models.base import Episodes, RewardModelError
 from apprentice.reward_models.clip import ClipReward
 from apprentice.reward_models.critic import CONFIG, WEIGHTS, Member
+from apprentice.reward_models.files import write_half, write_json
 
 MISMATCH = 0.2  # share of pairs with a wrong instruction
 DONE_FROM, NOT_DONE_UNTIL = 0.95, 0.8
@@ -49,7 +48,6 @@ def train_critic(
         folder: is made; existing files of the same names are replaced.
         progress: called with (step, loss).
     """
-    from safetensors.torch import save_file
 
     if not any(episodes.success):
         raise RewardModelError('no successful episode: the critic learns progress from demonstrations')
@@ -74,11 +72,7 @@ def train_critic(
         if progress is not None:
             progress(step + 1, loss_value)
     folder.mkdir(parents=True, exist_ok=True)
-    half = {name: value.detach().half().contiguous() for name, value in ensemble.state_dict().items()}
-    temporary = folder / (WEIGHTS + '.tmp')
-    save_file(half, temporary)
-    temporary.chmod(0o644)  # safetensors writes for the owner alone; an installed package is for all
-    os.replace(temporary, folder / WEIGHTS)
+    write_half(ensemble, folder / WEIGHTS)
     config = {
         'encoder': encoder,
         'encoder_version': clip.version,
@@ -88,9 +82,7 @@ def train_critic(
         'members': members,
         'version': f'{clip.version}-{seed}-{steps}',
     }
-    temporary = folder / (CONFIG + '.tmp')
-    temporary.write_text(json.dumps(config, indent=2) + '\n')
-    os.replace(temporary, folder / CONFIG)
+    write_json(folder / CONFIG, config)
     return {
         'loss': loss_value,
         'seconds': time.monotonic() - began,
