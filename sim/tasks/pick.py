@@ -9,8 +9,10 @@ import mujoco
 import numpy as np
 
 from apprentice.sim.kinematics import Kinematics
-from apprentice.sim.task import Expert
-from apprentice.sim.world import World
+from apprentice.sim.scene import Scene
+from apprentice.sim.task import Expert, Start, TaskBase
+from apprentice.sim.tasks.grasping import grasped
+from apprentice.sim.view import View
 
 COLOURS = {
     'red': (0.85, 0.12, 0.1, 1.0),
@@ -33,15 +35,10 @@ def named_colour(instruction: str) -> str:
     raise ValueError(f'{instruction!r} names no colour; use one of {sorted(COLOURS)}')
 
 
-class PickCube:
+class PickCube(TaskBase):
     """Two cubes of different colours; success when the named one is lifted and the other is not."""
 
     name = 'pick'
-
-    def __init__(self) -> None:
-        self._colours: dict[str, str] = {}  # colour -> slot
-        self._target = ''
-        self._start_distance = 1.0
 
     def build(self, model: mujoco.MjSpec) -> None:
         for slot in SLOTS:
@@ -60,7 +57,7 @@ class PickCube:
     def check(self, instruction: str) -> None:
         named_colour(instruction)
 
-    def reset(self, world: World, rng: np.random.Generator, instruction: str) -> str:
+    def start(self, rng: np.random.Generator, instruction: str, level: float) -> Start:
         names = [str(name) for name in rng.permutation(list(COLOURS))[:2]]
         if instruction:
             wanted = named_colour(instruction)
@@ -68,60 +65,52 @@ class PickCube:
                 names[int(rng.integers(2))] = wanted
         else:
             instruction = f'pick up the {names[int(rng.integers(2))]} cube'
-        self._target = named_colour(instruction)
-        self._colours = dict(zip(names, SLOTS, strict=True))
         low, high = np.array(WORKSPACE)
         while True:
             places = rng.uniform(low, high, (2, 2))
             if np.linalg.norm(places[0] - places[1]) > 0.085:  # fingers need room
                 break
-        for (colour, slot), place in zip(self._colours.items(), places, strict=True):
+        start = Start(instruction)
+        for colour, slot, place in zip(names, SLOTS, places, strict=True):
             yaw = rng.uniform(-0.15, 0.15)
-            world.data.joint(slot).qpos[:] = [*place, HALF_SIZE, np.cos(yaw / 2), 0, 0, np.sin(yaw / 2)]
-            world.model.geom(slot).rgba[:] = COLOURS[colour]
-        mujoco.mj_kinematics(world.model, world.data)
-        self._start_distance = max(0.05, float(np.linalg.norm(world.tip()[0] - self._position(world))))
-        return instruction
+            start.joints[slot] = np.array([*place, HALF_SIZE, np.cos(yaw / 2), 0, 0, np.sin(yaw / 2)])
+            start.model['geom_rgba', slot] = COLOURS[colour]
+        start.memory['target'] = names.index(named_colour(instruction))
+        start.memory['colours'] = np.array([list(COLOURS).index(name) for name in names])
+        return start
 
-    def objects(self, world: World) -> dict[str, np.ndarray]:
-        return {
-            f'cube_{colour}': world.data.joint(slot).qpos[:7].copy() for colour, slot in self._colours.items()
-        }
+    def begin(self, view: View) -> dict[str, np.ndarray]:
+        distance = np.linalg.norm(view.tip - self._cubes(view)[0], axis=1)
+        return {'start_distance': np.maximum(distance, 0.05)}
 
-    def progress(self, world: World) -> float:
+    def objects(self, view: View, sim: int) -> dict[str, np.ndarray]:
+        colours = list(COLOURS)
+        numbers = view.memory['colours'][sim]
+        return {f'cube_{colours[n]}': view.pose(slot)[sim] for n, slot in zip(numbers, SLOTS, strict=True)}
+
+    def progress(self, view: View) -> np.ndarray:
         """0 to 0.4 reaching, 0.5 grasped, to 1 lifting."""
-        if self.success(world):
-            return 1.0
-        cube = self._position(world)
-        reach = 1.0 - np.linalg.norm(world.tip()[0] - cube) / self._start_distance
-        if not self._grasped(world):
-            return float(0.4 * np.clip(reach, 0, 1))
-        lift = (cube[2] - HALF_SIZE) / (LIFTED - HALF_SIZE)
-        return float(0.5 + 0.49 * np.clip(lift, 0, 1))
-
-    def success(self, world: World) -> bool:
-        other = max(
-            (world.data.joint(s).qpos[2] for c, s in self._colours.items() if c != self._target),
-            default=0.0,
+        cube, _ = self._cubes(view)
+        reach = 1.0 - np.linalg.norm(view.tip - cube, axis=1) / view.memory['start_distance']
+        lift = (cube[:, 2] - HALF_SIZE) / (LIFTED - HALF_SIZE)
+        progress = np.where(
+            grasped(view, cube, HALF_SIZE), 0.5 + 0.49 * np.clip(lift, 0, 1), 0.4 * np.clip(reach, 0, 1)
         )
-        return bool(self._position(world)[2] > LIFTED and other < LIFTED and self._grasped(world))
+        return np.where(self.success(view), 1.0, progress)
 
-    def expert(self, world: World) -> PickExpert:
-        return PickExpert(world.kinematics(), world.spec.action_dt, world.spec.vector('upper')[-1])
+    def success(self, view: View) -> np.ndarray:
+        cube, other = self._cubes(view)
+        return (cube[:, 2] > LIFTED) & (other[:, 2] < LIFTED) & grasped(view, cube, HALF_SIZE)
 
-    def _position(self, world: World) -> np.ndarray:
-        return world.data.joint(self._colours[self._target]).qpos[:3]
+    def expert(self, scene: Scene) -> PickExpert:
+        spec = scene.spec
+        return PickExpert(scene.kinematics(), spec.action_dt, spec.vector('upper')[-1])
 
-    def _grasped(self, world: World) -> bool:
-        """Both finger pads touch the named cube."""
-        cube = int(world.model.geom(self._colours[self._target]).id)
-        pads = {int(world.model.geom(name).id) for name in ('pad_left', 'pad_right')}
-        touching = set()
-        for contact in world.data.contact:
-            pair = {int(contact.geom1), int(contact.geom2)}
-            if cube in pair:
-                touching |= pair & pads
-        return touching == pads
+    def _cubes(self, view: View) -> tuple[np.ndarray, np.ndarray]:
+        """Positions [N, 3] of the named cube and of the other."""
+        first, second = (view.position(slot) for slot in SLOTS)
+        swap = (view.memory['target'] == 1)[:, None]
+        return np.where(swap, second, first), np.where(swap, first, second)
 
 
 class PickExpert(Expert):

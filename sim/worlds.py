@@ -1,0 +1,202 @@
+# Copyright 2026 The Apprentice authors. SPDX-License-Identifier: Apache-2.0
+"""N simulated robots at the same task: reset, step, sense, save, branch. Deterministic for a seed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from apprentice.robot.spec import RobotSpec
+from apprentice.sim.physics import make_physics
+from apprentice.sim.physics.base import Physics
+from apprentice.sim.render import SceneRenderer
+from apprentice.sim.scene import Scene
+from apprentice.sim.task import Expert, Task
+from apprentice.sim.view import View
+
+START_NOISE = 0.08  # rad, uniform, around home at every reset
+SETTLE_STEPS = 20  # time steps in which objects come to rest before the first observation
+
+
+@dataclass
+class Snapshot:
+    """One simulation, complete: its continuation under equal commands is the same to the bit.
+
+    Attributes:
+        state: MuJoCo's integration state.
+        model: model values that differ from the scene's, (field, row) -> value.
+        memory: the task's memory, name -> value.
+    """
+
+    seed: int
+    instruction: str
+    state: np.ndarray
+    model: dict[tuple[str, int], np.ndarray] = field(default_factory=dict)
+    memory: dict[str, np.ndarray] = field(default_factory=dict)
+
+
+class Worlds:
+    """``count`` copies of the robot of ``spec`` in the scene of its task.
+
+    A simulation that diverges is listed in ``failed`` and stands still until its next reset; the others go
+    on. Rendering is set up at the first :meth:`render`, so worlds without GL libraries still step.
+
+    Args:
+        spec: the robot; its ``simulator`` section names model and task.
+        count: simulations.
+        threads: of the physics; 0 takes all processors.
+        engine: ``auto``, ``batch``, ``threads`` or a part ``package.module:Class``.
+        task: instead of the robot file's.
+        level: difficulty of the starts, see Task.start.
+    """
+
+    def __init__(
+        self,
+        spec: RobotSpec,
+        count: int = 1,
+        threads: int = 1,
+        engine: str = 'auto',
+        task: Task | None = None,
+        level: float = 1.0,
+    ):
+        self.spec, self.count, self.level = spec, count, level
+        self.scene = Scene(spec, task)
+        self.physics: Physics = make_physics(self.scene.model, count, threads, engine)
+        self.memory: dict[str, np.ndarray] = {}
+        self.view = View(self.scene, self.physics, self.memory)
+        self.instructions = [''] * count
+        self.seeds = np.zeros(count, np.int64)
+        self._overrides: list[dict[tuple[str, int], np.ndarray]] = [{} for _ in range(count)]
+        self._limits = spec.vector('lower'), spec.vector('upper')
+        self._renderers: dict[tuple[int, int], SceneRenderer] = {}
+
+    @property
+    def task(self) -> Task:
+        return self.scene.task
+
+    @property
+    def failed(self) -> np.ndarray:
+        """bool [N]: simulations that diverged and stand still."""
+        return self.physics.failed
+
+    def reset(self, sims: Sequence[int], seeds: Sequence[int], instruction: str = '') -> list[str]:
+        """Seeded starts: objects placed, arms at home with noise. Returns the instructions.
+
+        An instruction fixes what is asked for; the rest is drawn. Raises ValueError for one that the task
+        cannot be given, before anything moves.
+        """
+        if instruction:
+            self.task.check(instruction)
+        self.physics.reset(sims)
+        for sim, seed in zip(sims, seeds, strict=True):
+            self._place(sim, int(seed), instruction)
+        self.physics.forward(sims)
+        self.physics.step(SETTLE_STEPS, sims)
+        for name, values in self.task.begin(self.view).items():
+            self._remember(name, values[list(sims)], sims)
+        return [self.instructions[sim] for sim in sims]
+
+    def _place(self, sim: int, seed: int, instruction: str) -> None:
+        spec, rng = self.spec, np.random.default_rng(seed)
+        noise = rng.uniform(-START_NOISE, START_NOISE, spec.dim) * ~spec.gripper_mask
+        joints = np.clip(spec.vector('home') + noise, *self._limits)
+        start = self.task.start(rng, instruction, self.level)
+        qpos = self.scene.start_qpos(joints, start.joints)
+        self.physics.write('qpos', range(len(qpos)), qpos, [sim])
+        self.physics.write('ctrl', self.scene.ctrl, joints, [sim])
+        self._overrides[sim] = {}
+        for (name, item), value in start.model.items():
+            self._override(sim, name, self.scene.row(name, item), np.asarray(value, np.float64))
+        for name, value in start.memory.items():
+            self._remember(name, np.asarray(value)[None], [sim])
+        self.instructions[sim], self.seeds[sim] = start.instruction, seed
+
+    def _override(self, sim: int, name: str, row: int, value: np.ndarray) -> None:
+        self._overrides[sim][name, row] = value
+        self.physics.write_model(name, row, value, sim)
+
+    def _remember(self, name: str, values: np.ndarray, sims: Sequence[int]) -> None:
+        if name not in self.memory:
+            self.memory[name] = np.zeros((self.count, *values.shape[1:]), values.dtype)
+        self.memory[name][list(sims)] = values
+
+    def step(self, targets: np.ndarray, duration_s: float, sims: Sequence[int] | None = None) -> int:
+        """Command joint positions [N, dim] (or [len(sims), dim]) and simulate ``duration_s``.
+
+        Returns the number of time steps made. Raises ValueError for a target that is not finite.
+        """
+        if not np.all(np.isfinite(targets)):
+            raise ValueError(f'joint target is not finite: {targets}')
+        chosen = range(self.count) if sims is None else sims
+        self.physics.write('ctrl', self.scene.ctrl, np.clip(targets, *self._limits), chosen)
+        steps = max(1, round(duration_s / self.scene.model.opt.timestep))
+        self.physics.step(steps, sims)
+        self.task.update(self.view)
+        return steps
+
+    def progress(self) -> np.ndarray:
+        """Staged progress [N] in [0, 1]."""
+        return self.task.progress(self.view)
+
+    def success(self) -> np.ndarray:
+        """bool [N]; never true of a simulation that diverged."""
+        return self.task.success(self.view) & ~self.failed
+
+    def objects(self, sim: int = 0) -> dict[str, np.ndarray]:
+        """Poses [7] (m, base frame; quaternion wxyz) of the objects of one simulation."""
+        return self.task.objects(self.view, sim)
+
+    def expert(self) -> Expert:
+        return self.task.expert(self.scene)
+
+    def save(self, sim: int) -> Snapshot:
+        """A copy of one simulation, to go on from it again, here or in worlds of the same robot and task."""
+        return Snapshot(
+            seed=int(self.seeds[sim]),
+            instruction=self.instructions[sim],
+            state=self.physics.save(sim),
+            model=dict(self._overrides[sim]),
+            memory={name: np.copy(values[sim]) for name, values in self.memory.items()},
+        )
+
+    def restore(self, sim: int, snapshot: Snapshot) -> None:
+        """Continue a snapshot in simulation ``sim``; any number of branches may start from one."""
+        self.physics.restore(sim, snapshot.state)
+        self._overrides[sim] = {}
+        for (name, row), value in snapshot.model.items():
+            self._override(sim, name, row, value)
+        for name, value in snapshot.memory.items():
+            self._remember(name, np.asarray(value)[None], [sim])
+        self.instructions[sim], self.seeds[sim] = snapshot.instruction, snapshot.seed
+
+    def render(
+        self, sims: Sequence[int] | None = None, out: dict[str, np.ndarray] | None = None
+    ) -> dict[str, np.ndarray]:
+        """One frame of every camera: name -> uint8 [len(sims), H, W, 3] RGB, into ``out`` if given."""
+        chosen = range(self.count) if sims is None else sims
+        frames = out if out is not None else self.frame_buffers(len(chosen))
+        for position, sim in enumerate(chosen):
+            model, data = self.physics.materialize(sim)
+            for camera in self.spec.cameras:
+                renderer = self._renderer(camera.height, camera.width)
+                renderer.render(model, data, camera.name, frames[camera.name][position])
+        return frames
+
+    def frame_buffers(self, count: int) -> dict[str, np.ndarray]:
+        """Zeroed frames of every camera, name -> uint8 [count, H, W, 3]."""
+        return {c.name: np.zeros((count, c.height, c.width, 3), np.uint8) for c in self.spec.cameras}
+
+    def _renderer(self, height: int, width: int) -> SceneRenderer:
+        size = (height, width)
+        if size not in self._renderers:
+            self._renderers[size] = SceneRenderer(self.scene.model, height, width)
+        return self._renderers[size]
+
+    def close(self) -> None:
+        """Free threads and GL contexts."""
+        for renderer in self._renderers.values():
+            renderer.close()
+        self._renderers.clear()
+        self.physics.close()
