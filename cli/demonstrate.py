@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
 from pathlib import Path
 
 from tqdm import tqdm
@@ -13,8 +12,8 @@ from apprentice.episodes.episode_writer import write_episode
 from apprentice.robot.parts import share
 from apprentice.robot.spec import RobotSpec
 from apprentice.robot.types import Outcome
-from apprentice.sim.rollout import rollout
-from apprentice.sim.world import World
+from apprentice.sim.pool import open_worlds
+from apprentice.sim.rollout import RolloutConfig, rollouts
 
 SEED0 = 500_000  # apart from the seeds of learning (1000s) and of held-out evaluation (900000 and up)
 
@@ -30,6 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument('--robot', default='', help='robot file with a simulator section (default sim_arm)')
     parser.add_argument('--task', default='', help='instruction; default: drawn for each start')
+    parser.add_argument('--workers', type=int, default=0, help='processes (default: one a processor)')
 
 
 def run(args: argparse.Namespace) -> int:
@@ -37,17 +37,21 @@ def run(args: argparse.Namespace) -> int:
     path = Path(getattr(args, 'robot', '') or share('robots', 'sim_arm.yaml'))
     spec = RobotSpec.load(path)
     out, failed = Path(args.out), 0
-    with contextlib.closing(World(spec)) as world:
-        for number in tqdm(range(args.episodes), desc='demonstrations', unit='episode'):
-            name = f'demonstration-{args.seed:03d}-{number:05d}'
-            if (out / f'{name}.mcap').exists():
-                continue
-            seed = SEED0 + 1_000_000 * args.seed + number
-            episode = rollout(world, seed, None, task=getattr(args, 'task', ''), episode_id=name)
+    first = SEED0 + 1_000_000 * args.seed
+    names = {first + number: f'demonstration-{args.seed:03d}-{number:05d}' for number in range(args.episodes)}
+    missing = [seed for seed, name in names.items() if not (out / f'{name}.mcap').exists()]
+    bar = tqdm(
+        desc='demonstrations', unit='episode', total=args.episodes, initial=args.episodes - len(missing)
+    )
+    with bar, open_worlds(spec, len(missing), getattr(args, 'workers', 0)) as worlds:
+        config = RolloutConfig(task=getattr(args, 'task', ''))
+        for episode in rollouts(worlds, missing, None, config, expert=worlds.expert()):
+            bar.update()
             if episode.outcome != Outcome.SUCCESS:
                 failed += 1
                 continue
-            write_episode(out / f'{name}.mcap', episode, spec, path.read_text())
+            episode.episode_id = names[episode.seed]
+            write_episode(out / f'{episode.episode_id}.mcap', episode, spec, path.read_text())
     if failed:
         print(f'{failed} of {args.episodes} demonstrations failed and were not kept')
     return 0

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
 import json
 from pathlib import Path
 
@@ -22,6 +21,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--task', default='', help='instruction; default: drawn for each start')
     parser.add_argument('--seed', type=int, default=0, help='of the sampling noise')
     parser.add_argument('--threads', type=int, default=1, help='threads of torch (default 1)')
+    parser.add_argument('--workers', type=int, default=0, help='simulator processes (0: one a processor)')
     parser.add_argument('--json', action='store_true', help='print one JSON line instead of text')
 
 
@@ -36,8 +36,8 @@ def run(args: argparse.Namespace) -> int:
     from apprentice.robot.parts import share
     from apprentice.robot.spec import RobotSpec
     from apprentice.robot.types import Outcome
-    from apprentice.sim.rollout import rollout
-    from apprentice.sim.world import World
+    from apprentice.sim.pool import open_worlds
+    from apprentice.sim.rollout import RolloutConfig, rollouts
 
     torch.set_num_threads(args.threads)
     folder = args.policy or share('weights', 'policy')
@@ -46,20 +46,16 @@ def run(args: argparse.Namespace) -> int:
     policy.spec.require(spec)
     generator = torch.Generator().manual_seed(args.seed)
     successes, lengths = 0, []
-    with contextlib.closing(World(spec)) as world:
-        bar = tqdm(range(args.trials), desc='trials', unit='trial', disable=args.json)
-        for number in bar:
-            episode = rollout(
-                world,
-                args.first_seed + number,
-                lambda observation: policy.act(observation, generator),
-                task=args.task,
-                eval_only=True,
-            )
+    seeds = range(args.first_seed, args.first_seed + args.trials)
+    config = RolloutConfig(task=args.task, eval_only=True)
+    bar = tqdm(desc='trials', unit='trial', total=args.trials, disable=args.json)
+    with bar, open_worlds(spec, args.trials, args.workers) as worlds:
+        for episode in rollouts(worlds, seeds, lambda seen: policy.act_batch(seen, generator), config):
+            bar.update()
             if episode.outcome == Outcome.SUCCESS:
                 successes += 1
                 lengths.append(len(episode) * spec.action_dt)
-            bar.set_postfix(success=f'{successes}/{number + 1}')
+            bar.set_postfix(success=f'{successes}/{int(bar.n)}')
     low, high = wilson(successes, args.trials)
     result = {
         'policy': str(folder),

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -102,21 +103,30 @@ class FlowPolicy(nn.Module):
 
     def act(self, observation: Observation, generator: torch.Generator | None = None) -> np.ndarray:
         """One chunk [H, A] of joint targets for one observation. Raises ValueError if it is not finite."""
-        actions = self.candidates(inputs_of(observation, self.spec), 1, generator)[0, 0].numpy()
+        return self.act_batch([observation], generator)[0]
+
+    def act_batch(
+        self, observations: Sequence[Observation], generator: torch.Generator | None = None
+    ) -> np.ndarray:
+        """One chunk for each observation, [B, H, A]. Raises ValueError if one is not finite."""
+        actions = self.candidates(inputs_of(observations, self.spec), 1, generator)[:, 0].numpy()
         if not np.all(np.isfinite(actions)):
             raise ValueError('the policy produced an action that is not finite; the weights are damaged')
         return actions.astype(np.float64)
 
 
-def inputs_of(observation: Observation, spec: PolicySpec) -> Inputs:
-    """One observation as a batch. Raises ValueError naming the camera that is missing or of another size."""
+def inputs_of(observations: Sequence[Observation], spec: PolicySpec) -> Inputs:
+    """Observations as a batch. Raises ValueError naming the camera that is missing or of another size."""
     images = {}
     for name, size in spec.cameras.items():
-        image = observation.images.get(name)
-        if image is None:
-            raise ValueError(f'camera {name!r} has no image; is its driver running?')
-        if image.shape != (*size, 3):
-            raise ValueError(f'camera {name!r} gives {image.shape}, the policy was trained on {(*size, 3)}')
-        images[name] = torch.from_numpy(np.ascontiguousarray(image))[None]
-    state = torch.as_tensor(observation.state, dtype=torch.float32)[None]
-    return Inputs(images, state, [observation.text])
+        seen = [observation.images.get(name) for observation in observations]
+        for image in seen:
+            if image is None:
+                raise ValueError(f'camera {name!r} has no image; is its driver running?')
+            if image.shape != (*size, 3):
+                raise ValueError(
+                    f'camera {name!r} gives {image.shape}, the policy was trained on {(*size, 3)}'
+                )
+        images[name] = torch.from_numpy(np.stack([image for image in seen if image is not None]))
+    state = torch.as_tensor(np.stack([o.state for o in observations]), dtype=torch.float32)
+    return Inputs(images, state, [observation.text for observation in observations])

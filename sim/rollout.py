@@ -1,103 +1,251 @@
 # Copyright 2026 The Apprentice authors. SPDX-License-Identifier: Apache-2.0
-"""Episodes without a ROS graph: demonstrations, evaluation, and people in the loop, in one process."""
+"""Episodes without a ROS graph: demonstrations, evaluation, and people in the loop, many at a time."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
 
 import numpy as np
 
 from apprentice.robot.chunk import next_setpoint
+from apprentice.robot.spec import RobotSpec
 from apprentice.robot.types import ActionChunk, Episode, Observation, Outcome, Reward, RewardKind, Source
 from apprentice.sim.people import ScriptedPerson
+from apprentice.sim.task import Expert
 from apprentice.sim.world import World
+from apprentice.sim.worlds import Worlds
 
 Act = Callable[[Observation], np.ndarray]
+ActBatch = Callable[[list[Observation]], np.ndarray]
 
-PREDICATE, TIMEOUT = 2, 3  # EpisodeState.CAUSE_*
+PREDICATE, TIMEOUT, FAULT = 2, 3, 5  # EpisodeState.CAUSE_*
+_LOGGED = ('stamps', 'state', 'action', 'source', 'takeover', 'truth')
+
+
+class Simulations(Protocol):
+    """What rollouts need of :class:`Worlds` or :class:`~apprentice.sim.pool.WorldPool`."""
+
+    spec: RobotSpec
+    count: int
+    instructions: list[str]
+
+    @property
+    def joints(self) -> np.ndarray: ...
+    @property
+    def failed(self) -> np.ndarray: ...
+    def reset(self, sims: Sequence[int], seeds: Sequence[int], instruction: str = '') -> list[str]: ...
+    def step(self, targets: np.ndarray, duration_s: float, sims: Sequence[int] | None = None) -> object: ...
+    def render(self, sims: Sequence[int] | None = None) -> dict[str, np.ndarray]: ...
+    def progress(self) -> np.ndarray: ...
+    def success(self) -> np.ndarray: ...
+    def objects(self, sim: int = 0) -> dict[str, np.ndarray]: ...
+
+
+@dataclass(frozen=True)
+class RolloutConfig:
+    """How episodes are run.
+
+    Attributes:
+        task: instruction; empty: drawn for each start.
+        max_duration_s: then the episode is a failure; 0 takes the task's.
+        execute_steps: rows of a chunk followed before the next is planned.
+        eval_only: marks the episodes as not to be learned from.
+    """
+
+    task: str = ''
+    max_duration_s: float = 8.0
+    execute_steps: int = 4
+    eval_only: bool = False
+
+
+@dataclass
+class _Trial:
+    """One episode being run in simulation ``sim``."""
+
+    spec: RobotSpec
+    config: RolloutConfig
+    seed: int
+    instruction: str
+    setpoint: np.ndarray
+    expert: Expert | None
+    person: ScriptedPerson | None
+    start: float
+    step: int = 0
+    chunk: ActionChunk | None = None
+    takeovers: int = 0
+    outcome: Outcome = Outcome.FAILURE
+    cause: int = TIMEOUT
+    log: dict[str, list] = field(default_factory=lambda: {k: [] for k in _LOGGED})
+    images: dict[str, list[np.ndarray]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.human = self.expert is not None
+        self.images = {camera.name: [] for camera in self.spec.cameras}
+        if self.person:
+            self.person.reset(self.start)
+
+    @property
+    def now(self) -> float:
+        return self.start + self.step * self.spec.action_dt
+
+    def over(self, progress: float, success: bool, failed: bool) -> bool:
+        """Log the truth; whether the episode ends here."""
+        self.log['truth'].append((self.now, progress, success))
+        if failed:
+            self.cause = FAULT
+        elif success:
+            self.outcome, self.cause = Outcome.SUCCESS, PREDICATE
+        return failed or success or self.step >= round(self.config.max_duration_s / self.spec.action_dt)
+
+    @property
+    def plans(self) -> bool:
+        """Whether the policy is asked now."""
+        return not self.human and (self.chunk is None or self.step % self.config.execute_steps == 0)
+
+    def record(self, frames: dict[str, np.ndarray], state: np.ndarray) -> None:
+        for name, frame in frames.items():
+            self.images[name].append(frame)
+        self.log['stamps'].append(self.now)
+        self.log['state'].append(state)
+        self.log['source'].append(int(Source.HUMAN if self.human else Source.POLICY))
+        self.log['takeover'].append(max(1, self.takeovers) if self.human else 0)
+
+    def follow(self, tick: int, period: float) -> np.ndarray:
+        """The setpoint [dim] of one control tick, with the robot's limits."""
+        spec = self.spec
+        followed = next_setpoint(self.chunk, self.setpoint, self.now + tick * period, period)
+        if followed is not None:
+            reach = spec.vector('velocity') * period
+            setpoint = self.setpoint + np.clip(followed[0] - self.setpoint, -reach, reach)
+            self.setpoint = np.clip(setpoint, spec.vector('lower'), spec.vector('upper'))
+        return self.setpoint
+
+    def episode(self, episode_id: str = '') -> Episode:
+        """As the recorder would have logged it."""
+        log = self.log
+        return Episode(
+            episode_id=episode_id or f'seed{self.seed:06d}',
+            task=self.instruction,
+            seed=self.seed,
+            outcome=self.outcome,
+            end_cause=self.cause,
+            eval_only=self.config.eval_only,
+            stamps=np.array(log['stamps']),
+            images={name: np.stack(stack) for name, stack in self.images.items() if stack},
+            state=np.array(log['state'], np.float32),
+            action=np.array(log['action'], np.float32),
+            source=np.array(log['source'], np.uint8),
+            takeover_id=np.array(log['takeover'], np.int64),
+            rewards=[
+                Reward(t, t, RewardKind.TRUTH, p, progress=p, done_prob=float(s), model='simulator')
+                for t, p, s in log['truth']
+            ],
+            robot=self.spec.name,
+        )
+
+
+def rollouts(
+    sims: Simulations,
+    seeds: Sequence[int],
+    act: ActBatch | None,
+    config: RolloutConfig | None = None,
+    *,
+    expert: Expert | None = None,
+    person: Callable[[int], ScriptedPerson] | None = None,
+) -> Iterator[Episode]:
+    """Run one episode for every seed, as many at a time as there are simulations; yields them as they end.
+
+    Args:
+        act: the policy, observations to chunks [B, H, dim], asked once for all simulations that are due;
+            None lets the task's expert drive (demonstrations, every step marked HUMAN).
+        expert: the demonstrator; needed without a policy.
+        person: makes the person who takes over in the episode of a seed.
+    """
+    config = config or RolloutConfig()
+    if act is None and expert is None:
+        raise ValueError('without a policy somebody must drive: pass expert=worlds.expert()')
+    spec = sims.spec
+    period = 1 / spec.control_hz
+    ticks = max(1, round(spec.action_dt / period))
+    waiting, running = list(seeds)[::-1], dict[int, _Trial]()
+    targets = np.tile(spec.vector('home'), (sims.count, 1))
+
+    while waiting or running:
+        free = [sim for sim in range(sims.count) if sim not in running][: len(waiting)]
+        if free:
+            drawn = [waiting.pop() for _ in free]
+            sims.reset(free, drawn, config.task)
+            for sim, seed in zip(free, drawn, strict=True):
+                running[sim] = _Trial(
+                    spec, config, seed, sims.instructions[sim], sims.joints[sim].copy(),
+                    expert if act is None else None,
+                    person(seed) if person and act else None, start=1.0,
+                )  # fmt: skip
+        chosen = sorted(running)
+        frames, joints = sims.render(chosen), sims.joints
+        progress, success = sims.progress(), sims.success()
+        seen: dict[int, Observation] = {}
+        for row, sim in enumerate(chosen):
+            trial = running[sim]
+            if trial.over(float(progress[sim]), bool(success[sim]), bool(sims.failed[sim])):
+                yield running.pop(sim).episode()
+                continue
+            images = {name: stack[row].copy() for name, stack in frames.items()}
+            seen[sim] = Observation(trial.now, images, joints[sim].copy(), trial.instruction)
+        _decide(sims, running, seen, progress, act)
+        for sim, observation in seen.items():
+            running[sim].record(observation.images, observation.state)
+        chosen = sorted(running)
+        for tick in range(ticks):
+            for sim in chosen:
+                targets[sim] = running[sim].follow(tick, period)
+            if chosen:
+                sims.step(targets[chosen], period, chosen)
+        for sim in chosen:
+            running[sim].log['action'].append(running[sim].setpoint.copy())
+            running[sim].step += 1
+
+
+def _decide(
+    sims: Simulations,
+    running: dict[int, _Trial],
+    seen: dict[int, Observation],
+    progress: np.ndarray,
+    act: ActBatch | None,
+) -> None:
+    """Who drives this step, and where to."""
+    spec, due = sims.spec, []
+    for sim, observation in seen.items():
+        trial = running[sim]
+        if trial.person and not trial.human and trial.person.wants_control(trial.now, float(progress[sim])):
+            trial.human, trial.takeovers = True, trial.takeovers + 1
+        if trial.human:
+            driver = trial.expert or trial.person
+            assert driver is not None
+            target = driver.act(observation.state, sims.objects(sim), trial.instruction)
+            trial.chunk = ActionChunk(trial.now, target[None], spec.action_dt)
+        elif trial.plans:
+            due.append(sim)
+    if due:
+        assert act is not None
+        chunks = act([seen[sim] for sim in due])
+        for sim, actions in zip(due, chunks, strict=True):
+            running[sim].chunk = ActionChunk(running[sim].now, actions, spec.action_dt)
 
 
 def rollout(
-    world: World,
+    world: World | Worlds,
     seed: int,
     act: Act | None,
     *,
-    task: str = '',
-    max_duration_s: float = 8.0,
-    execute_steps: int = 4,
     person: ScriptedPerson | None = None,
-    eval_only: bool = False,
-    episode_id: str = '',
+    config: RolloutConfig | None = None,
 ) -> Episode:
-    """Run one episode and return it as the recorder would have logged it.
-
-    Args:
-        act: the policy, observation to chunk [H, dim]; None lets the task's expert drive (a
-            demonstration, every step marked HUMAN).
-        execute_steps: rows of a chunk followed before the next is planned.
-        person: takes over when stuck; ignored without a policy.
-    """
-    spec = world.spec
-    instruction = world.reset(seed, task)
-    expert = None if act else world.expert()
-    if person:
-        person.reset(world.time)
-    period = 1 / spec.control_hz
-    ticks = max(1, round(spec.action_dt / period))
-    setpoint = world.state()
-    chunk: ActionChunk | None = None
-    human, takeovers, outcome = expert is not None, 0, Outcome.FAILURE
-    log: dict[str, list] = {k: [] for k in ('stamps', 'state', 'action', 'source', 'takeover', 'truth')}
-    images: dict[str, list[np.ndarray]] = {camera.name: [] for camera in spec.cameras}
-
-    for step in range(round(max_duration_s / spec.action_dt)):
-        now, state = world.time, world.state()
-        frames, progress, success = world.render(), world.progress(), world.success()
-        log['truth'].append((now, progress, success))
-        if success:
-            outcome = Outcome.SUCCESS
-            break
-        if person and act and not human and person.wants_control(now, progress):
-            human, takeovers = True, takeovers + 1
-        if human:
-            driver = expert or person
-            assert driver is not None
-            target = driver.act(state, world.objects(), instruction)
-            chunk = ActionChunk(now, target[None], spec.action_dt)
-        elif chunk is None or step % execute_steps == 0:
-            assert act is not None
-            chunk = ActionChunk(now, act(Observation(now, frames, state, instruction)), spec.action_dt)
-        for name, frame in frames.items():
-            images[name].append(frame)
-        for tick in range(ticks):
-            followed = next_setpoint(chunk, setpoint, now + tick * period, period)
-            if followed is not None:
-                reach = spec.vector('velocity') * period
-                setpoint = setpoint + np.clip(followed[0] - setpoint, -reach, reach)
-                setpoint = np.clip(setpoint, spec.vector('lower'), spec.vector('upper'))
-            world.step(setpoint, period)
-        log['stamps'].append(now)
-        log['state'].append(state)
-        log['action'].append(setpoint.copy())
-        log['source'].append(int(Source.HUMAN if human else Source.POLICY))
-        log['takeover'].append(max(1, takeovers) if human else 0)
-
-    return Episode(
-        episode_id=episode_id or f'seed{seed:06d}',
-        task=instruction,
-        seed=seed,
-        outcome=outcome,
-        end_cause=PREDICATE if outcome == Outcome.SUCCESS else TIMEOUT,
-        eval_only=eval_only,
-        stamps=np.array(log['stamps']),
-        images={name: np.stack(stack) for name, stack in images.items()},
-        state=np.array(log['state'], np.float32),
-        action=np.array(log['action'], np.float32),
-        source=np.array(log['source'], np.uint8),
-        takeover_id=np.array(log['takeover'], np.int64),
-        rewards=[
-            Reward(t, t, RewardKind.TRUTH, p, progress=p, done_prob=float(s), model='simulator')
-            for t, p, s in log['truth']
-        ],
-        robot=spec.name,
-    )
+    """Run one episode in one world; see :func:`rollouts`."""
+    worlds = world.worlds if isinstance(world, World) else world
+    policy = None if act is None else (lambda seen: np.stack([act(each) for each in seen]))
+    people = None if person is None else (lambda _: person)
+    expert = worlds.expert() if act is None else None
+    return next(rollouts(worlds, [seed], policy, config, expert=expert, person=people))

@@ -81,6 +81,16 @@ class Worlds:
         """bool [N]: simulations that diverged and stand still."""
         return self.physics.failed
 
+    @property
+    def joints(self) -> np.ndarray:
+        """Joint positions [N, dim]."""
+        return self.view.joints
+
+    @property
+    def velocities(self) -> np.ndarray:
+        """Joint velocities [N, dim]."""
+        return self.view.velocities
+
     def reset(self, sims: Sequence[int], seeds: Sequence[int], instruction: str = '') -> list[str]:
         """Seeded starts: objects placed, arms at home with noise. Returns the instructions.
 

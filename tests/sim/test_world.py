@@ -11,7 +11,7 @@ from apprentice.robot.parts import share
 from apprentice.robot.spec import CameraSpec, RobotFileError, RobotSpec
 from apprentice.robot.types import Outcome, Source
 from apprentice.sim.people import PersonConfig, ScriptedPerson
-from apprentice.sim.rollout import rollout
+from apprentice.sim.rollout import RolloutConfig, rollout
 from apprentice.sim.world import World
 
 SPEC = RobotSpec.load(share('robots', 'sim_arm.yaml'))
@@ -42,7 +42,7 @@ def test_expert_lifts_the_named_cube(world):
 
 
 def test_holding_still_fails(world):
-    still = rollout(world, 3, lambda o: np.tile(o.state, (8, 1)), max_duration_s=1.0)
+    still = rollout(world, 3, lambda o: np.tile(o.state, (8, 1)), config=RolloutConfig(max_duration_s=1.0))
     assert still.outcome == Outcome.FAILURE
     assert all(r.value < 0.4 for r in still.rewards)
 
@@ -79,7 +79,9 @@ def test_person_rescues_a_stuck_policy(world):
 
 def test_absent_person_does_nothing(world):
     person = ScriptedPerson(world.expert(), PersonConfig(patience_s=0.1, absent=1.0))
-    episode = rollout(world, 5, lambda o: np.tile(o.state, (8, 1)), person=person, max_duration_s=1.5)
+    episode = rollout(
+        world, 5, lambda o: np.tile(o.state, (8, 1)), person=person, config=RolloutConfig(max_duration_s=1.5)
+    )
     assert episode.human_steps == 0
 
 
