@@ -21,10 +21,10 @@ from typing import Any
 
 import numpy as np
 
-from apprentice.robot.parts import load_part
 from apprentice.robot.spec import RobotSpec
 from apprentice.sim.scene import Scene
 from apprentice.sim.task import Expert
+from apprentice.sim.tasks import load_task
 from apprentice.sim.worlds import Snapshot
 
 
@@ -164,7 +164,7 @@ class WorldPool:
 
     def expert(self) -> Expert:
         """A demonstrator for this robot and task."""
-        scene = Scene(self.spec, load_task(self._task))
+        scene = Scene(self.spec, load_task(self._task) if self._task else None)
         return scene.task.expert(scene)
 
     def objects(self, sim: int = 0) -> dict[str, np.ndarray]:
@@ -252,11 +252,6 @@ def _start_worker() -> tuple[subprocess.Popen, Connection]:
     )
     theirs.close()
     return process, ours
-
-
-def load_task(reference: str) -> Any:
-    """The task a part names, or None for the robot file's."""
-    return load_part(reference)() if reference else None
 
 
 def open_worlds(spec: RobotSpec, wanted: int, workers: int = 0, **options: Any) -> WorldPool:

@@ -11,7 +11,8 @@ from multiprocessing.shared_memory import SharedMemory
 from typing import Any
 
 from apprentice.robot.spec import RobotSpec
-from apprentice.sim.pool import load_task, map_arrays
+from apprentice.sim.pool import map_arrays
+from apprentice.sim.tasks import load_task
 from apprentice.sim.worlds import Worlds
 
 # errors a caller can do something about come through as they are
@@ -31,7 +32,9 @@ class Worker:
         arrays = map_arrays(self._memory, spec, count)
         self._mine = {key: array[first:last] for key, array in arrays.items()}
         self._first = first
-        self._worlds = Worlds(spec, last - first, 1, 'threads', task=load_task(task), **setup)
+        self._worlds = Worlds(
+            spec, last - first, 1, 'threads', task=load_task(task) if task else None, **setup
+        )
         self._cameras = [camera.name for camera in spec.cameras]
 
     def _local(self, sims: list[int]) -> list[int]:

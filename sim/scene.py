@@ -13,6 +13,7 @@ from apprentice.robot.parts import load_part
 from apprentice.robot.spec import RobotFileError, RobotSpec
 from apprentice.sim.kinematics import Kinematics
 from apprentice.sim.task import Task
+from apprentice.sim.tasks import load_task
 
 
 class Scene:
@@ -30,7 +31,7 @@ class Scene:
     def __init__(self, spec: RobotSpec, task: Task | None = None):
         self.spec = spec
         specification = load_part(self._part('model'))().load()
-        self.task: Task = task if task is not None else load_part(self._part('task'))()
+        self.task: Task = task if task is not None else load_task(self._part('task'))
         self.task.build(specification)
         self.model: mujoco.MjModel = specification.compile()
         self._check_names()

@@ -8,10 +8,10 @@ import re
 import mujoco
 import numpy as np
 
-from apprentice.sim.kinematics import Kinematics
 from apprentice.sim.scene import Scene
 from apprentice.sim.task import Expert, Start, TaskBase
 from apprentice.sim.tasks.grasping import grasped
+from apprentice.sim.tasks.hand import UP, Hand
 from apprentice.sim.view import View
 
 COLOURS = {
@@ -24,7 +24,6 @@ HALF_SIZE = 0.02  # m
 LIFTED = 0.08  # m, height of the cube's centre that counts as picked up
 WORKSPACE = ((0.2, -0.13), (0.36, 0.13))  # m, corners of the area of the cubes' centres
 SLOTS = ('first', 'second')
-UP = np.array([0.0, 0.0, 1.0])
 
 
 def named_colour(instruction: str) -> str:
@@ -102,9 +101,8 @@ class PickCube(TaskBase):
         cube, other = self._cubes(view)
         return (cube[:, 2] > LIFTED) & (other[:, 2] < LIFTED) & grasped(view, cube, HALF_SIZE)
 
-    def expert(self, scene: Scene) -> PickExpert:
-        spec = scene.spec
-        return PickExpert(scene.kinematics(), spec.action_dt, spec.vector('upper')[-1])
+    def expert(self, scene: Scene) -> Expert:
+        return PickExpert(Hand(scene))
 
     def _cubes(self, view: View) -> tuple[np.ndarray, np.ndarray]:
         """Positions [N, 3] of the named cube and of the other."""
@@ -114,47 +112,25 @@ class PickCube(TaskBase):
 
 
 class PickExpert(Expert):
-    """Reach above, descend, close, lift; decides from the state alone, so it recovers from anywhere.
-
-    Args:
-        kinematics: of the tool with respect to the arm joints.
-        action_dt: seconds between targets.
-        open_width: gripper joint position of the open hand [m].
-        speed: largest tool speed asked for [m/s].
-    """
+    """Reach above, descend, close, lift; decides from the state alone, so it recovers from anywhere."""
 
     HOVER = 0.07  # m above the cube's centre
     GRASP = 0.004  # m above the cube's centre
     ALIGNED = 0.008  # m, horizontal error at which to descend
-    DOWN = np.array([[-1.0, 0, 0], [0, 1.0, 0], [0, 0, -1.0]])  # tool z points down, fingers along y
 
-    def __init__(self, kinematics: Kinematics, action_dt: float, open_width: float, speed: float = 0.22):
-        self._kinematics, self._stride, self._open = kinematics, speed * action_dt, open_width
+    def __init__(self, hand: Hand):
+        self._hand = hand
 
     def act(self, state: np.ndarray, objects: dict[str, np.ndarray], task: str) -> np.ndarray:
-        cube = objects[f'cube_{named_colour(task)}'][:3]
-        joints, width = state[:-1], state[-1]
-        tip, _ = self._kinematics.forward(joints)
-        offset = cube - tip
-        sideways = float(np.linalg.norm(offset[:2]))
-        around = sideways < 2.5 * self.ALIGNED and abs(offset[2] + self.GRASP) < 0.014
-        # closed on something as wide as the cube
-        holding = around and width < 1.3 * HALF_SIZE
-        gripper = self._open
-        if holding:
-            goal, gripper = tip + 0.2 * UP, 0.0
-        elif around:
-            goal, gripper = cube + self.GRASP * UP, 0.0
-        elif sideways > self.ALIGNED and not (
-            sideways < 2.0 * self.ALIGNED and tip[2] < cube[2] + self.HOVER / 2
-        ):
-            # approach along an arc that stays above the neighbours until it is over the cube
-            goal = cube + self.HOVER * UP
-            if sideways > 0.03 and tip[2] < cube[2] + self.HOVER - 0.015:
-                goal = np.array([tip[0], tip[1], goal[2]])
-        else:
-            goal = cube + self.GRASP * UP
-        step = goal - tip
-        distance = float(np.linalg.norm(step))
-        target = tip + step * min(1.0, self._stride / max(distance, 1e-9))
-        return np.append(self._kinematics.inverse(joints, target, self.DOWN), gripper)
+        hand, cube = self._hand, objects[f'cube_{named_colour(task)}'][:3]
+        tip, grip = hand.tip(state), cube + self.GRASP * UP
+        sideways = float(np.linalg.norm((cube - tip)[:2]))
+        around = sideways < 2.5 * self.ALIGNED and abs(grip[2] - tip[2]) < 0.014
+        if around and hand.width(state) < 1.3 * HALF_SIZE:  # closed on something as wide as the cube
+            return hand.move(state, tip + 0.2 * UP, hand.closed)
+        if around:
+            return hand.move(state, grip, hand.closed)
+        return hand.move(state, hand.above(state, grip, self.HOVER - self.GRASP, self.ALIGNED), hand.opened)
+
+
+TASK = PickCube
