@@ -49,9 +49,15 @@ class Expert(Protocol):
 
 
 class Task(Protocol):
-    """One simulated task; one file. :class:`~apprentice.sim.worlds.Worlds` calls it, nobody else."""
+    """One simulated task; one file. :class:`~apprentice.sim.worlds.Worlds` calls it, nobody else.
+
+    Attributes:
+        robot: robot file the task is made for, a name in share/apprentice/robots.
+        max_duration_s: an attempt that takes longer has failed.
+    """
 
     name: str
+    robot: str
     max_duration_s: float
 
     def build(self, model: mujoco.MjSpec) -> None:
@@ -97,6 +103,7 @@ class Task(Protocol):
 class TaskBase:
     """What most tasks leave as it is."""
 
+    robot = 'sim_arm'
     max_duration_s = 8.0
 
     def begin(self, view: View) -> dict[str, np.ndarray]:
