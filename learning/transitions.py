@@ -86,8 +86,8 @@ class TransitionBuffer:
     @property
     def nbytes(self) -> int:
         """Bytes reserved for everything."""
-        arrays = (self._state, self._action, self._reward, self._terminal, self._complete)
-        return sum(a.nbytes for a in (*self._images.values(), *arrays))
+        arrays = [self._state, self._action, self._reward, self._terminal, self._complete]
+        return sum(array.nbytes for array in [*self._images.values(), *arrays])
 
     def start(self, images: Images, state: np.ndarray) -> None:
         """The first observation of an episode: camera -> uint8 [H, W, 3], and the state [D]."""

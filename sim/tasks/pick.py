@@ -3,8 +3,6 @@
 
 from __future__ import annotations
 
-import re
-
 import mujoco
 import numpy as np
 
@@ -12,26 +10,13 @@ from apprentice.sim.scene import Scene
 from apprentice.sim.task import Expert, Start, TaskBase
 from apprentice.sim.tasks.grasping import grasped
 from apprentice.sim.tasks.hand import UP, Hand
+from apprentice.sim.tasks.things import COLOURS, add_box, named_colour
 from apprentice.sim.view import View
 
-COLOURS = {
-    'red': (0.85, 0.12, 0.1, 1.0),
-    'green': (0.1, 0.65, 0.2, 1.0),
-    'blue': (0.12, 0.25, 0.85, 1.0),
-    'yellow': (0.92, 0.8, 0.1, 1.0),
-}
 HALF_SIZE = 0.02  # m
 LIFTED = 0.08  # m, height of the cube's centre that counts as picked up
 WORKSPACE = ((0.2, -0.13), (0.36, 0.13))  # m, corners of the area of the cubes' centres
 SLOTS = ('first', 'second')
-
-
-def named_colour(instruction: str) -> str:
-    """The colour an instruction asks for. Raises ValueError if it names none."""
-    for word in re.findall(r'[a-z]+', instruction.lower()):
-        if word in COLOURS:
-            return word
-    raise ValueError(f'{instruction!r} names no colour; use one of {sorted(COLOURS)}')
 
 
 class PickCube(TaskBase):
@@ -41,17 +26,7 @@ class PickCube(TaskBase):
 
     def build(self, model: mujoco.MjSpec) -> None:
         for slot in SLOTS:
-            body = model.worldbody.add_body(name=slot)
-            body.add_freejoint(name=slot)
-            body.add_geom(
-                name=slot,
-                type=mujoco.mjtGeom.mjGEOM_BOX,
-                size=[HALF_SIZE] * 3,
-                mass=0.05,
-                friction=[1.5, 0.02, 0.001],
-                condim=4,
-                rgba=[1, 1, 1, 1],
-            )
+            add_box(model, slot, [HALF_SIZE] * 3)
 
     def check(self, instruction: str) -> None:
         named_colour(instruction)
