@@ -5,9 +5,10 @@ from pathlib import Path
 
 from setuptools import find_packages, setup
 
-ROOMS = ('robot', 'policies', 'reward_models', 'learning', 'episodes', 'sim', 'nodes', 'cli')
+ROOMS = ('robot', 'policies', 'reward_models', 'learning', 'episodes', 'sim', 'nodes', 'cli', 'bench')
 NODES = (
     'sim_robot',
+    'loopback_robot',
     'policy',
     'reward',
     'gate',
@@ -40,7 +41,10 @@ setup(
     python_requires='>=3.10',
     packages=packages,
     package_dir=rooms,
-    package_data={'apprentice.sim': ['models/*.xml']},
+    package_data={
+        'apprentice.sim': ['models/*.xml', 'randomization/*.yaml'],
+        'apprentice.bench': ['peers/*'],
+    },
     data_files=[
         ('share/ament_index/resource_index/packages', ['resource/apprentice']),
         ('share/apprentice', ['package.xml']),
