@@ -65,6 +65,7 @@ setup(
         'mcap-ros2-support',
         'aiohttp',
         'pillow',
+        'jinja2',
         'matplotlib',
         'tqdm',
         'psutil',
@@ -73,7 +74,18 @@ setup(
         'ros': ['ros-jazzy-rclpy', 'ros-jazzy-rmw-fastrtps-cpp', 'ros-jazzy-common-interfaces'],
         'gpu': ['onnxruntime-gpu'],
         'vla': ['transformers', 'peft'],
-        'dev': ['pytest', 'pytest-xdist', 'pytest-timeout', 'ruff', 'mypy', 'types-PyYAML', 'playwright'],
+        'gym': ['gymnasium>=1.0'],
+        'warp': ['mujoco>=3.17', 'mujoco-warp>=3.17,<3.18', 'warp-lang>=1.19'],
+        'dev': [
+            'apprentice[gym,warp]',
+            'pytest',
+            'pytest-xdist',
+            'pytest-timeout',
+            'ruff',
+            'mypy',
+            'types-PyYAML',
+            'playwright',
+        ],
     },
     entry_points={
         'console_scripts': [

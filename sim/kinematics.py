@@ -16,13 +16,20 @@ class Kinematics:
         model: the compiled model.
         joints: names of the joints to use, gripper excluded.
         site: the tool frame.
+        limits: joint limits [n, 2] for :meth:`inverse`; the model's if not given.
     """
 
-    def __init__(self, model: mujoco.MjModel, joints: Sequence[str], site: str = 'tip'):
+    def __init__(
+        self,
+        model: mujoco.MjModel,
+        joints: Sequence[str],
+        site: str = 'tip',
+        limits: np.ndarray | None = None,
+    ):
         self._model, self._data = model, mujoco.MjData(model)
         self._qpos = [int(model.joint(name).qposadr[0]) for name in joints]
         self._dof = [int(model.joint(name).dofadr[0]) for name in joints]
-        self._range = np.array([model.joint(name).range for name in joints])
+        self._range = np.array([model.joint(name).range for name in joints]) if limits is None else limits
         self._site = int(model.site(site).id)
 
     def forward(self, joints: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

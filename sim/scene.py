@@ -3,15 +3,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import cache
 from typing import Any
 
 import mujoco
 import numpy as np
 
-from apprentice.robot.parts import load_part
 from apprentice.robot.spec import RobotFileError, RobotSpec
 from apprentice.sim.kinematics import Kinematics
+from apprentice.sim.model_file import compile_model, told
+from apprentice.sim.robot_model import RobotModel
 from apprentice.sim.task import Task
 from apprentice.sim.tasks import load_task
 
@@ -19,51 +21,48 @@ from apprentice.sim.tasks import load_task
 class Scene:
     """The model of ``spec``'s robot and task.
 
-    The robot file's ``simulator`` section names the model and the task as parts. Raises RobotFileError for
-    a model without the joints, actuators, cameras or the tool frame that the robot file promises.
+    The robot file's ``simulator`` section names the model and the task. Raises RobotFileError for a model
+    without the joints, actuators, cameras or the tool frame that the robot file promises.
 
     Attributes:
+        joints: names of the robot's joints in the model, in the robot file's order.
         qpos, dof, ctrl: int [dim], addresses of the robot's joints and actuators in MuJoCo's vectors.
-        tip: id of the tool site.
+        scale, offset: float64 [dim]; a position in the robot file's unit is offset + scale * qpos. Controls
+            are in the robot file's unit already.
+        tip, tip_name: id and name of the tool site.
         gripper: index of the first gripper joint in the robot's vectors, or None.
     """
 
     def __init__(self, spec: RobotSpec, task: Task | None = None):
         self.spec = spec
-        specification = load_part(self._part('model'))().load()
-        self.task: Task = task if task is not None else load_task(self._part('task'))
-        self.task.build(specification)
-        self.model: mujoco.MjModel = specification.compile()
-        self._check_names()
-        self.qpos = np.array([self.address('jnt_qposadr', name) for name in spec.joint_names])
-        self.dof = np.array([self.address('jnt_dofadr', name) for name in spec.joint_names])
-        self.ctrl = np.array([self.id('actuator', name) for name in spec.joint_names])
-        self.tip = self.id('site', 'tip')
+        robot = RobotModel(spec)
+        self.task: Task = task if task is not None else load_task(self._task_name())
+        names = {joint.name for joint in robot.specification.joints}
+        where = f'robot {spec.name!r} in the scene of task {self.task.name!r}'
+        try:
+            self.task.build(robot.specification)
+        except ValueError as error:
+            raise RobotFileError(f'{where}: {told(error)}') from None
+        if robot.specification.compiler.degree:
+            _in_degrees(joint for joint in robot.specification.joints if joint.name not in names)
+        self.model: mujoco.MjModel = compile_model(robot.specification, where)
+        self.joints, self.tip_name = robot.joints, robot.tip
+        self.scale, self.offset = robot.scale, robot.offset
+        self.qpos = np.array([self.address('jnt_qposadr', name) for name in robot.joints])
+        self.dof = np.array([self.address('jnt_dofadr', name) for name in robot.joints])
+        self.ctrl = np.array([self.id('actuator', name) for name in robot.actuators])
+        self.tip = self.id('site', robot.tip)
         grippers = np.flatnonzero(spec.gripper_mask)
         self.gripper = int(grippers[0]) if len(grippers) else None
 
-    def _part(self, key: str) -> str:
+    def _task_name(self) -> str:
         try:
-            return str(self.spec.simulator[key])
+            return str(self.spec.simulator['task'])
         except KeyError:
             raise RobotFileError(
-                f'robot {self.spec.name!r}: simulator.{key} is missing; '
-                'name the part as package.module:Class, see robots/sim_arm.yaml'
+                f'robot {self.spec.name!r}: simulator.task is missing; '
+                'name a task, or a part package.module:Class, see robots/sim_arm.yaml'
             ) from None
-
-    def _check_names(self) -> None:
-        model, spec = self.model, self.spec
-        for kind, wanted, names in (
-            ('joint', spec.joint_names, [model.joint(i).name for i in range(model.njnt)]),
-            ('actuator', spec.joint_names, [model.actuator(i).name for i in range(model.nu)]),
-            ('camera', [c.name for c in spec.cameras], [model.camera(i).name for i in range(model.ncam)]),
-            ('site', ['tip'], [model.site(i).name for i in range(model.nsite)]),
-        ):
-            for name in wanted:
-                if name not in names:
-                    raise RobotFileError(
-                        f'robot {spec.name!r}: the simulated model has no {kind} {name!r}; it has: {names}'
-                    )
 
     @cache  # noqa: B019 - a scene lives as long as its worlds
     def id(self, kind: str, name: str) -> int:
@@ -84,24 +83,42 @@ class Scene:
     def start_qpos(self, joints: np.ndarray, placed: dict[str, Any]) -> np.ndarray:
         """qpos [nq] with the robot at ``joints`` [dim] and scene joints where a start puts them."""
         qpos = np.array(self.model.qpos0)
-        qpos[self.qpos] = joints
+        qpos[self.qpos] = (joints - self.offset) / self.scale
         for name, value in placed.items():
             first = self.address('jnt_qposadr', name)
             qpos[first : first + np.size(value)] = value
-        self._couple_joints(qpos)
+        self._couple_joints(qpos, set(self.qpos.tolist()))
         return qpos
 
-    def _couple_joints(self, qpos: np.ndarray) -> None:
-        """Put joints that an equality ties to another (the second finger) where the constraint wants them."""
+    def _couple_joints(self, qpos: np.ndarray, set_joints: set[int]) -> None:
+        """Put joints that an equality ties to another (the second finger) where the constraint wants them.
+
+        Where the robot's own joint is the one that follows, the relation is turned round if it is a line.
+        """
         model = self.model
         for i in range(model.neq):
             if int(model.eq_type[i]) != int(mujoco.mjtEq.mjEQ_JOINT) or int(model.eq_obj2id[i]) < 0:
                 continue
             first = int(model.jnt_qposadr[int(model.eq_obj1id[i])])
             second = int(model.jnt_qposadr[int(model.eq_obj2id[i])])
-            offset = qpos[second] - model.qpos0[second]
-            qpos[first] = model.qpos0[first] + np.polyval(model.eq_data[i, 4::-1], offset)
+            constant, slope, *curve = (float(value) for value in model.eq_data[i, :5])
+            if first in set_joints and second not in set_joints and slope and not any(curve):
+                offset = qpos[first] - model.qpos0[first]
+                qpos[second] = model.qpos0[second] + (offset - constant) / slope
+            else:
+                offset = qpos[second] - model.qpos0[second]
+                qpos[first] = model.qpos0[first] + np.polyval(model.eq_data[i, 4::-1], offset)
 
     def kinematics(self) -> Kinematics:
         """Kinematics of the tool with respect to the arm joints (gripper excluded)."""
-        return Kinematics(self.model, [j.name for j in self.spec.joints if not j.gripper])
+        arm = np.flatnonzero(~self.spec.gripper_mask)
+        limits = np.stack([self.spec.vector('lower'), self.spec.vector('upper')], axis=1)[arm]
+        return Kinematics(self.model, [self.joints[i] for i in arm], self.tip_name, limits)
+
+
+def _in_degrees(joints: Iterable[Any]) -> None:
+    """A task gives radians; the builder of a model written in degrees takes degrees."""
+    for joint in joints:
+        if int(joint.type) == int(mujoco.mjtJoint.mjJNT_HINGE):
+            joint.range = np.degrees(joint.range)
+            joint.ref, joint.springref = np.degrees(joint.ref), np.degrees(joint.springref)

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from apprentice.sim.physics.base import Physics
@@ -25,13 +27,13 @@ class View:
 
     @property
     def joints(self) -> np.ndarray:
-        """Joint positions [N, dim] in the robot file's order."""
-        return self._physics.read('qpos')[:, self.scene.qpos]
+        """Joint positions [N, dim] in the robot file's order and units."""
+        return self.scene.offset + self.scene.scale * self._physics.read('qpos')[:, self.scene.qpos]
 
     @property
     def velocities(self) -> np.ndarray:
         """Joint velocities [N, dim]."""
-        return self._physics.read('qvel')[:, self.scene.dof]
+        return self.scene.scale * self._physics.read('qvel')[:, self.scene.dof]
 
     @property
     def tip(self) -> np.ndarray:
@@ -46,8 +48,11 @@ class View:
     @property
     def opening(self) -> np.ndarray:
         """Position of the gripper joint [N], in its unit; 0 without a gripper."""
-        index = self.scene.gripper
-        return np.zeros(self.count) if index is None else self.joints[:, index]
+        scene, index = self.scene, self.scene.gripper
+        if index is None:
+            return np.zeros(self.count)
+        column = self._physics.read('qpos')[:, scene.qpos[index]]
+        return scene.offset[index] + scene.scale[index] * column
 
     def position(self, body: str) -> np.ndarray:
         """Position [N, 3] of a body's frame."""
@@ -72,7 +77,27 @@ class View:
         """Position [N] of a hinge or slide joint of the scene."""
         return self._physics.read('qpos')[:, self.scene.address('jnt_qposadr', name)]
 
+    def joint_velocity(self, name: str) -> np.ndarray:
+        """Velocity [N] of a hinge or slide joint of the scene."""
+        return self._physics.read('qvel')[:, self.scene.address('jnt_dofadr', name)]
+
     def speed(self, body: str) -> np.ndarray:
         """Speed [N] (m/s) of a body on a free joint of the same name."""
         first = self.scene.address('jnt_dofadr', body)
         return np.linalg.norm(self._physics.read('qvel')[:, first : first + 3], axis=1)
+
+    def write_joints(self, names: Sequence[str], value: float, chosen: np.ndarray) -> None:
+        """Put hinge or slide joints at ``value``: the look of what :meth:`Task.update` has found out.
+
+        Only for joints that touch nothing; the change is part of the simulation's state and of snapshots.
+
+        Args:
+            chosen: which joints of which simulations, bool [N, len(names)].
+        """
+        addresses = np.array([self.scene.address('jnt_qposadr', name) for name in names])
+        sims = [int(sim) for sim in np.flatnonzero(chosen.any(1))]
+        for sim in sims:
+            columns = addresses[chosen[sim]]
+            self._physics.write('qpos', columns, np.full(len(columns), value), [sim])
+        if sims:
+            self._physics.forward(sims)

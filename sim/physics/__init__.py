@@ -16,6 +16,12 @@ if TYPE_CHECKING:
 
     from apprentice.sim.physics.base import Physics
 
+# engines of optional packages, imported when asked for
+_OPTIONAL = {
+    'warp': 'apprentice.sim.physics.warp:WarpPhysics',
+    'isaacgym': 'apprentice.sim.isaacgym.physics:IsaacGymPhysics',
+}
+
 
 def make_physics(model: mujoco.MjModel, count: int, threads: int = 0, engine: str = 'auto') -> Physics:
     """An engine for ``count`` simulations of a model.
@@ -23,7 +29,8 @@ def make_physics(model: mujoco.MjModel, count: int, threads: int = 0, engine: st
     Args:
         threads: 0 takes all processors.
         engine: ``batch`` (needs MuJoCo 3.17), ``threads``, ``auto`` (the first for more than one
-            simulation where it exists), or a part ``package.module:Class`` called as (model, count, threads).
+            simulation where it exists), ``warp`` (MuJoCo Warp, for a GPU), ``isaacgym``
+            (see docs/isaacgym.md), or a part ``package.module:Class`` called as (model, count, threads).
     """
     threads = threads or os.cpu_count() or 1
     if engine == 'auto':
@@ -32,4 +39,4 @@ def make_physics(model: mujoco.MjModel, count: int, threads: int = 0, engine: st
         return BatchPhysics(model, count, threads)
     if engine == 'threads':
         return ThreadPhysics(model, count, threads)
-    return load_part(engine)(model, count, threads)
+    return load_part(_OPTIONAL.get(engine, engine))(model, count, threads)

@@ -18,6 +18,8 @@ import numpy as np
 PER_SIMULATION = (
     'geom_rgba',
     'geom_friction',
+    'geom_matid',
+    'geom_pos',
     'body_mass',
     'body_inertia',
     'light_diffuse',
@@ -25,7 +27,11 @@ PER_SIMULATION = (
     'light_dir',
     'cam_pos',
     'cam_quat',
+    'cam_fovy',
     'mat_rgba',
+    'actuator_gainprm',
+    'actuator_biasprm',
+    'dof_damping',
 )
 
 

@@ -8,12 +8,14 @@ import numpy as np
 from apprentice.sim.view import View
 
 
-def grasped(view: View, position: np.ndarray, half_width: float, reach: float = 0.025) -> np.ndarray:
+def grasped(
+    view: View, position: np.ndarray, half_width: float | np.ndarray, reach: float = 0.025
+) -> np.ndarray:
     """Whether the fingers are closed on an object, bool [N].
 
     Args:
         position: of the object's centre [N, 3] (m).
-        half_width: of the object where it is held (m); an empty hand closes further.
+        half_width: of the object where it is held (m), one or [N]; an empty hand closes further.
         reach: largest distance of the object's centre from the tool point (m).
     """
     near = np.linalg.norm(view.tip - position, axis=1) < reach

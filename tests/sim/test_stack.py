@@ -1,0 +1,87 @@
+# Copyright 2026 The Apprentice authors. SPDX-License-Identifier: Apache-2.0
+"""Stack one named cube on another."""
+
+import contextlib
+
+import pytest
+from task_checks import check_expert, check_failures, check_starts, spec_of
+
+from apprentice.sim.tasks.stack import CUBES, HALF_SIZE, StackCubes, named_pair
+from apprentice.sim.tasks.things import upright
+from apprentice.sim.worlds import Worlds
+
+
+@pytest.fixture
+def worlds():
+    with contextlib.closing(Worlds(spec_of(StackCubes()), 1, task=StackCubes())) as made:
+        yield made
+
+
+def put(worlds: Worlds, cube: str, place: list[float], height: float) -> None:
+    """Move a cube to ``place`` (m)."""
+    first = worlds.scene.address('jnt_qposadr', cube)
+    worlds.physics.write('qpos', range(first, first + 7), upright(place, height), [0])
+    worlds.physics.forward([0])
+
+
+def drive(worlds: Worlds, seconds: float) -> bool:
+    """Let the expert act; whether it succeeds."""
+    expert, dt = worlds.expert(), worlds.spec.action_dt
+    for _ in range(round(seconds / dt)):
+        worlds.step(expert.act(worlds.joints[0].copy(), worlds.objects(0), worlds.instructions[0])[None], dt)
+        if worlds.success()[0]:
+            return True
+    return False
+
+
+def test_expert():
+    check_expert(StackCubes(), range(4))
+
+
+def test_failures():
+    check_failures(StackCubes(), range(1))
+
+
+def test_starts():
+    check_starts(StackCubes())
+
+
+def test_order_matters(worlds):
+    """The named pair the other way round is no success, and the expert takes it apart."""
+    worlds.reset([0], [3])
+    put(worlds, CUBES[1], [0.3, 0.05], 3 * HALF_SIZE)
+    put(worlds, CUBES[0], [0.3, 0.05], HALF_SIZE)
+    put(worlds, CUBES[2], [0.25, -0.1], HALF_SIZE)
+    worlds.step(worlds.joints, 0.2)
+    assert not worlds.success()[0]
+    assert drive(worlds, 20.0)
+
+
+def test_success_needs_a_cube_that_is_let_go_and_straight(worlds):
+    worlds.reset([0], [3])
+    put(worlds, CUBES[2], [0.25, -0.1], HALF_SIZE)
+    put(worlds, CUBES[1], [0.3, 0.05], HALF_SIZE)
+    for aside, expected in ((0.0, True), (0.016, False)):
+        put(worlds, CUBES[0], [0.3, 0.05 + aside], 3 * HALF_SIZE)
+        assert worlds.success()[0] == expected
+        assert (worlds.progress()[0] == 1.0) == expected
+    put(worlds, CUBES[0], [0.3, 0.05], 3 * HALF_SIZE)
+    shut = worlds.joints.copy()
+    shut[0, worlds.scene.gripper] = 0.0
+    worlds.step(shut, 0.5)
+    assert not worlds.success()[0]
+
+
+def test_lower_levels_have_fewer_cubes():
+    for level, count in ((0.0, 2), (1.0, 3)):
+        with contextlib.closing(Worlds(spec_of(StackCubes()), 1, task=StackCubes(), level=level)) as worlds:
+            worlds.reset([0], [0])
+            assert len(worlds.objects()) == count
+
+
+def test_instructions():
+    assert named_pair('put the Yellow cube on top of the green one') == ('yellow', 'green')
+    assert named_pair('stack blue onto red') == ('blue', 'red')
+    for wrong in ('stack the red cube', 'stack the red cube on the red cube', 'push red on blue'):
+        with pytest.raises(ValueError, match='stack the red cube on'):
+            named_pair(wrong)
