@@ -14,7 +14,7 @@ from apprentice.cli.doctor_checks import CHECKS, Finding, robot_file, shipped_we
 _MARKS = {'ok': '\x1b[32mok  \x1b[0m', 'warn': '\x1b[33mwarn\x1b[0m', 'fail': '\x1b[31mFAIL\x1b[0m'}
 NEVER_RUN = (
     'real hardware: the gate and robots/example_ur5e.yaml were only run against the simulator',
-    'Isaac Gym: not supported yet',
+    'Isaac Gym: its engine was tested against a contract fake only, not run on the real library',
 )
 
 

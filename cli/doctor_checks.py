@@ -157,6 +157,27 @@ def render() -> Result:
     return 'ok', f'MUJOCO_GL={backend}: {text}', ''
 
 
+def isaac_gym() -> Result:
+    """Optional: where it is not set up nothing is wrong."""
+    from apprentice.sim.isaacgym.process import DEVICE, PYTHON, IsaacGymUnavailable, Options, WorkerProcess
+
+    never = 'not run on the real library by us'
+    if not os.environ.get(PYTHON):
+        return 'ok', f'not set up, optional ({PYTHON}, docs/isaacgym.md); {never}', ''
+    try:
+        worker = WorkerProcess(Options(start_s=120.0))
+    except IsaacGymUnavailable as error:
+        lines = str(error).strip().splitlines()
+        return 'warn', lines[0], f'see docs/isaacgym.md; {lines[-1]}'
+    versions = ', '.join(f'{name} {version}' for name, version in worker.versions.items())
+    worker.close()
+    return (
+        'warn',
+        f'imports ({versions}); {never}',
+        f'compare a rollout with MuJoCo first; {DEVICE} chooses the GPU',
+    )
+
+
 def disk() -> Result:
     free = shutil.disk_usage(os.getcwd()).free / 1e9
     found = f'{free:.1f} GB free here'
@@ -239,6 +260,7 @@ CHECKS: tuple[tuple[str, Callable[[], Result]], ...] = (
     ('open_clip', open_clip),
     ('mujoco', mujoco),
     ('rendering', render),
+    ('isaac gym', isaac_gym),
     ('disk', disk),
     ('ROS variables', ros_environment),
     ('large images', large_images),
