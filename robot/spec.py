@@ -71,6 +71,7 @@ class RobotSpec:
         joints: commanded joints, in the order of every vector in this package.
         control_hz: rate of the gate and of the joint states it expects.
         action_dt: seconds between rows of an action chunk.
+        folder: where the file lies, filled in by :meth:`load`; relative paths in the file start there.
     """
 
     name: str
@@ -82,6 +83,7 @@ class RobotSpec:
     joint_states_topic: str = 'joint_states'
     command: CommandSpec = field(default_factory=CommandSpec)
     simulator: dict[str, Any] = field(default_factory=dict)
+    folder: str = field(default='', compare=False)
 
     @property
     def joint_names(self) -> tuple[str, ...]:
@@ -124,7 +126,7 @@ class RobotSpec:
         if not isinstance(data, dict):
             raise RobotFileError(f'robot file {path} must be a mapping with name, joints, cameras')
         try:
-            return cls.from_dict(data)
+            return cls.from_dict({**data, 'folder': str(path.resolve().parent)})
         except RobotFileError as error:
             raise RobotFileError(f'{path}: {error}') from None
 

@@ -3,12 +3,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any
+
 import mujoco
 import numpy as np
 
+from apprentice.robot.parts import load_part
 from apprentice.robot.spec import RobotSpec
 from apprentice.sim.kinematics import Kinematics
 from apprentice.sim.physics.base import UnstableSimulation
+from apprentice.sim.randomize import Randomization
 from apprentice.sim.task import Expert, Task
 from apprentice.sim.worlds import SETTLE_STEPS, Worlds
 
@@ -16,9 +21,15 @@ from apprentice.sim.worlds import SETTLE_STEPS, Worlds
 class World:
     """The robot of ``spec`` in the scene of its task."""
 
-    def __init__(self, spec: RobotSpec, seed: int = 0, task: Task | None = None):
+    def __init__(
+        self,
+        spec: RobotSpec,
+        seed: int = 0,
+        task: Task | None = None,
+        randomization: Randomization | str | Path | None = None,
+    ):
         self.spec = spec
-        self.worlds = Worlds(spec, 1, task=task)
+        self.worlds = Worlds(spec, 1, task=task, randomization=randomization)
         self._steps_done = 0
         self.reset(seed)
 
@@ -65,7 +76,7 @@ class World:
 
     def state(self) -> np.ndarray:
         """Measured joint positions, float64 [dim]."""
-        return self.worlds.view.joints[0].copy()
+        return self.worlds.joints[0].copy()
 
     def velocity(self) -> np.ndarray:
         """Measured joint velocities, float64 [dim]."""
@@ -99,3 +110,24 @@ class World:
     def close(self) -> None:
         """Free the GL contexts."""
         self.worlds.close()
+
+
+def make_world(spec: RobotSpec, seed: int = 0, **options: Any) -> World:
+    """The world of a robot: ours, or the one that ``simulator.world`` names (``package.module:Class``).
+
+    ``options`` are those of :class:`World`; another world takes its own.
+    """
+    reference = spec.simulator.get('world')
+    made = World if reference is None else load_part(str(reference))
+    return made(spec, seed, **options)
+
+
+def make_worlds(spec: RobotSpec, count: int = 1, **options: Any) -> Any:
+    """``count`` worlds of a robot, for rollouts: Worlds, or ``many`` of the class ``simulator.world``.
+
+    ``options`` are those of Worlds; another world takes its own.
+    """
+    reference = spec.simulator.get('world')
+    if reference is None:
+        return Worlds(spec, count, **options)
+    return load_part(str(reference)).many(spec, count, **options)

@@ -5,13 +5,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 
 from apprentice.robot.spec import RobotSpec
+from apprentice.sim.perturb import Perturbation
 from apprentice.sim.physics import make_physics
 from apprentice.sim.physics.base import Physics
-from apprentice.sim.render import SceneRenderer
+from apprentice.sim.randomize import Randomization
+from apprentice.sim.render import GlRendering, Rendering, make_rendering
 from apprentice.sim.scene import Scene
 from apprentice.sim.task import Expert, Task
 from apprentice.sim.view import View
@@ -50,6 +53,10 @@ class Worlds:
         engine: ``auto``, ``batch``, ``threads`` or a part ``package.module:Class``.
         task: instead of the robot file's.
         level: difficulty of the starts, see Task.start.
+        rendering: of the frames, see :func:`~apprentice.sim.render.make_rendering`.
+        quality: ``fast`` or ``pretty``.
+        randomization: drawn at each reset from a stream of its own, so the start of a seed is the same with
+            and without it; a name or file is loaded.
     """
 
     def __init__(
@@ -60,6 +67,9 @@ class Worlds:
         engine: str = 'auto',
         task: Task | None = None,
         level: float = 1.0,
+        rendering: str = 'auto',
+        quality: str = 'fast',
+        randomization: Randomization | str | Path | None = None,
     ):
         self.spec, self.count, self.level = spec, count, level
         self.scene = Scene(spec, task)
@@ -70,7 +80,12 @@ class Worlds:
         self.seeds = np.zeros(count, np.int64)
         self._overrides: list[dict[tuple[str, int], np.ndarray]] = [{} for _ in range(count)]
         self._limits = spec.vector('lower'), spec.vector('upper')
-        self._renderers: dict[tuple[int, int], SceneRenderer] = {}
+        self._rendering: Rendering = make_rendering(self.scene, rendering, quality)
+        self._film: GlRendering | None = None
+        if not isinstance(randomization, Randomization):
+            randomization = Randomization.load(randomization or 'none')
+        self.randomization = randomization
+        self._perturbation = Perturbation(randomization, self.scene) if randomization.active else None
 
     @property
     def task(self) -> Task:
@@ -83,8 +98,11 @@ class Worlds:
 
     @property
     def joints(self) -> np.ndarray:
-        """Joint positions [N, dim]."""
-        return self.view.joints
+        """Measured joint positions [N, dim]; the truth is in ``view``."""
+        truth = self.view.joints
+        if self._perturbation is None or 'random.key' not in self.memory:
+            return truth
+        return self._perturbation.measured(truth, self.memory)
 
     @property
     def velocities(self) -> np.ndarray:
@@ -119,7 +137,12 @@ class Worlds:
         self._overrides[sim] = {}
         for (name, item), value in start.model.items():
             self._override(sim, name, self.scene.row(name, item), np.asarray(value, np.float64))
-        for name, value in start.memory.items():
+        remembered = dict(start.memory)
+        if self._perturbation is not None:
+            for (name, row), value in self._perturbation.model(seed, self._overrides[sim]).items():
+                self._override(sim, name, row, value)
+            remembered |= self._perturbation.memory(seed)
+        for name, value in remembered.items():
             self._remember(name, np.asarray(value)[None], [sim])
         self.instructions[sim], self.seeds[sim] = start.instruction, seed
 
@@ -139,10 +162,14 @@ class Worlds:
         """
         if not np.all(np.isfinite(targets)):
             raise ValueError(f'joint target is not finite: {targets}')
-        chosen = range(self.count) if sims is None else sims
-        self.physics.write('ctrl', self.scene.ctrl, np.clip(targets, *self._limits), chosen)
+        targets = np.clip(targets, *self._limits)
         steps = max(1, round(duration_s / self.scene.model.opt.timestep))
-        self.physics.step(steps, sims)
+        if self._perturbation is not None:
+            self._perturbation.step(self.physics, self.memory, targets, steps, sims)
+        else:
+            chosen = range(self.count) if sims is None else sims
+            self.physics.write('ctrl', self.scene.ctrl, targets, chosen)
+            self.physics.step(steps, sims)
         self.task.update(self.view)
         return steps
 
@@ -172,11 +199,20 @@ class Worlds:
         )
 
     def restore(self, sim: int, snapshot: Snapshot) -> None:
-        """Continue a snapshot in simulation ``sim``; any number of branches may start from one."""
+        """Continue a snapshot in simulation ``sim``; any number of branches may start from one.
+
+        Raises ValueError for a snapshot of worlds with another randomization.
+        """
+        if ('random.key' in snapshot.memory) != (self._perturbation is not None):
+            raise ValueError(
+                f'the snapshot is of worlds with another randomization than {self.randomization.name!r}'
+            )
+        self.physics.reset([sim])
         self.physics.restore(sim, snapshot.state)
         self._overrides[sim] = {}
         for (name, row), value in snapshot.model.items():
             self._override(sim, name, row, value)
+        self.physics.forward([sim])  # cameras and lights of this simulation
         for name, value in snapshot.memory.items():
             self._remember(name, np.asarray(value)[None], [sim])
         self.instructions[sim], self.seeds[sim] = snapshot.instruction, snapshot.seed
@@ -187,26 +223,25 @@ class Worlds:
         """One frame of every camera: name -> uint8 [len(sims), H, W, 3] RGB, into ``out`` if given."""
         chosen = range(self.count) if sims is None else sims
         frames = out if out is not None else self.frame_buffers(len(chosen))
-        for position, sim in enumerate(chosen):
-            model, data = self.physics.materialize(sim)
-            for camera in self.spec.cameras:
-                renderer = self._renderer(camera.height, camera.width)
-                renderer.render(model, data, camera.name, frames[camera.name][position])
+        self._rendering.render(self.physics, chosen, frames)
+        if self._perturbation is not None and 'random.key' in self.memory:
+            for number, camera in enumerate(self.spec.cameras):
+                for frame, sim in zip(frames[camera.name], chosen, strict=True):
+                    self._perturbation.spoil(frame, self.memory, sim, number)
         return frames
+
+    def film(self, camera: str, height: int = 512, width: int = 512, sim: int = 0) -> np.ndarray:
+        """A frame uint8 [height, width, 3] for people: shadows, smooth edges, no sensor errors."""
+        self._film = self._film or GlRendering(self.scene, 'pretty')
+        return self._film.film(self.physics, sim, camera, height, width)
 
     def frame_buffers(self, count: int) -> dict[str, np.ndarray]:
         """Zeroed frames of every camera, name -> uint8 [count, H, W, 3]."""
         return {c.name: np.zeros((count, c.height, c.width, 3), np.uint8) for c in self.spec.cameras}
 
-    def _renderer(self, height: int, width: int) -> SceneRenderer:
-        size = (height, width)
-        if size not in self._renderers:
-            self._renderers[size] = SceneRenderer(self.scene.model, height, width)
-        return self._renderers[size]
-
     def close(self) -> None:
         """Free threads and GL contexts."""
-        for renderer in self._renderers.values():
-            renderer.close()
-        self._renderers.clear()
+        self._rendering.close()
+        if self._film is not None:
+            self._film.close()
         self.physics.close()
