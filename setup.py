@@ -74,7 +74,7 @@ setup(
         'ros': ['ros-jazzy-rclpy', 'ros-jazzy-rmw-fastrtps-cpp', 'ros-jazzy-common-interfaces'],
         'gpu': ['onnxruntime-gpu'],
         'vla': ['transformers', 'peft'],
-        'gym': ['gymnasium>=1.0'],
+        'gym': ['gymnasium[mujoco]>=1.1'],
         'warp': ['mujoco>=3.17', 'mujoco-warp>=3.17,<3.18', 'warp-lang>=1.19'],
         'dev': [
             'apprentice[gym,warp]',

@@ -29,13 +29,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument('--robot', default='', help='robot file with a simulator section (default sim_arm)')
     parser.add_argument('--task', default='', help='instruction; default: drawn for each start')
+    parser.add_argument(
+        '--sim-task', default='', help='task in simulation, see docs/simulation.md (default pick)'
+    )
+    parser.add_argument(
+        '--randomization', default='none', help='none, mild, strong or a YAML file (default none)'
+    )
     parser.add_argument('--workers', type=int, default=0, help='processes (default: one a processor)')
 
 
 def run(args: argparse.Namespace) -> int:
     """Write the missing ones of ``episodes`` demonstrations; those that exist are kept."""
     path = Path(getattr(args, 'robot', '') or share('robots', 'sim_arm.yaml'))
-    spec = RobotSpec.load(path)
+    spec = RobotSpec.load(path).with_task(getattr(args, 'sim_task', ''))
     out, failed = Path(args.out), 0
     first = SEED0 + 1_000_000 * args.seed
     names = {first + number: f'demonstration-{args.seed:03d}-{number:05d}' for number in range(args.episodes)}
@@ -43,8 +49,9 @@ def run(args: argparse.Namespace) -> int:
     bar = tqdm(
         desc='demonstrations', unit='episode', total=args.episodes, initial=args.episodes - len(missing)
     )
-    with bar, open_worlds(spec, len(missing), getattr(args, 'workers', 0)) as worlds:
-        config = RolloutConfig(task=getattr(args, 'task', ''))
+    options = {'randomization': getattr(args, 'randomization', 'none')}
+    with bar, open_worlds(spec, len(missing), getattr(args, 'workers', 0), **options) as worlds:
+        config = RolloutConfig(getattr(args, 'task', ''))
         for episode in rollouts(worlds, missing, None, config, expert=worlds.expert()):
             bar.update()
             if episode.outcome != Outcome.SUCCESS:

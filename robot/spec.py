@@ -103,6 +103,12 @@ class RobotSpec:
         """bool [dim], true where the joint is the gripper."""
         return np.array([joint.gripper for joint in self.joints])
 
+    def with_task(self, task: str) -> RobotSpec:
+        """The same robot at another simulated task, by its name or as a part; itself if that is empty."""
+        if not task:
+            return self
+        return dataclasses.replace(self, simulator={**self.simulator, 'task': task})
+
     def camera(self, name: str) -> CameraSpec:
         for camera in self.cameras:
             if camera.name == name:

@@ -34,6 +34,11 @@ class GymWorlds:
         self.seeds = np.zeros(count, np.int64)
 
     @property
+    def max_duration_s(self) -> float:
+        """``simulator.max_duration_s`` of the robot file; 8 s without it."""
+        return float(self.spec.simulator.get('max_duration_s', 8.0))
+
+    @property
     def joints(self) -> np.ndarray:
         """Joint positions [N, dim]."""
         return np.stack([simulation.joints for simulation in self.simulations])

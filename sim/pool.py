@@ -13,7 +13,7 @@ import itertools
 import os
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from multiprocessing.connection import Connection, Pipe
 from multiprocessing.shared_memory import SharedMemory
@@ -25,6 +25,7 @@ from apprentice.robot.spec import RobotSpec
 from apprentice.sim.scene import Scene
 from apprentice.sim.task import Expert
 from apprentice.sim.tasks import load_task
+from apprentice.sim.world import make_worlds
 from apprentice.sim.worlds import Snapshot
 
 
@@ -70,11 +71,13 @@ class WorldPool:
 
     Args:
         workers: processes; 0 takes one for each processor, never more than ``count``.
+        task: instead of the robot file's, by name.
         options: passed to Worlds in the workers (``level``, ``randomization``, ...).
     """
 
     def __init__(self, spec: RobotSpec, count: int, workers: int = 0, task: str = '', **options: Any):
-        self.spec, self.count, self._task = spec, count, task
+        self.spec = spec = spec.with_task(task)
+        self.count = count
         workers = min(workers or os.cpu_count() or 1, count)
         bounds = np.linspace(0, count, workers + 1).round().astype(int)
         self._owned = [range(a, b) for a, b in itertools.pairwise(bounds)]
@@ -82,7 +85,7 @@ class WorldPool:
         self._arrays = map_arrays(self._memory, spec, count)
         self.instructions = [''] * count
         self._workers: list[tuple[subprocess.Popen, Connection]] = []
-        setup = {'spec': asdict(spec), 'count': count, 'memory': self._memory.name, 'task': task, **options}
+        setup = {'spec': asdict(spec), 'count': count, 'memory': self._memory.name, **options}
         try:
             for owned in self._owned:
                 self._workers.append(_start_worker())
@@ -91,6 +94,11 @@ class WorldPool:
         except BaseException:
             self.close()
             raise
+
+    @property
+    def max_duration_s(self) -> float:
+        """An attempt that takes longer has failed."""
+        return load_task(str(self.spec.simulator['task'])).max_duration_s
 
     @property
     def joints(self) -> np.ndarray:
@@ -164,7 +172,7 @@ class WorldPool:
 
     def expert(self) -> Expert:
         """A demonstrator for this robot and task."""
-        scene = Scene(self.spec, load_task(self._task) if self._task else None)
+        scene = Scene(self.spec)
         return scene.task.expert(scene)
 
     def objects(self, sim: int = 0) -> dict[str, np.ndarray]:
@@ -254,7 +262,22 @@ def _start_worker() -> tuple[subprocess.Popen, Connection]:
     return process, ours
 
 
-def open_worlds(spec: RobotSpec, wanted: int, workers: int = 0, **options: Any) -> WorldPool:
-    """A pool for ``wanted`` episodes: two simulations a worker, so that none waits while another one ends."""
+@contextlib.contextmanager
+def open_worlds(spec: RobotSpec, wanted: int, workers: int = 0, **options: Any) -> Iterator[Any]:
+    """Simulations for ``wanted`` episodes, closed at the end.
+
+    A pool with two simulations a worker, so that none waits while another one ends; one world in this
+    process for a robot whose ``simulator.world`` is not ours.
+    """
     workers = workers or os.cpu_count() or 1
-    return WorldPool(spec, max(1, min(wanted, 2 * workers)), workers, **options)
+    count = max(1, min(wanted, 2 * workers))
+    foreign = 'world' in spec.simulator
+    if foreign and options.get('task'):
+        raise ValueError(
+            f'robot {spec.name!r} brings its own task; {options["task"]!r} cannot be put into it'
+        )
+    worlds = make_worlds(spec, 1) if foreign else WorldPool(spec, count, workers, **options)
+    try:
+        yield worlds
+    finally:
+        worlds.close()

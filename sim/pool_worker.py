@@ -12,7 +12,6 @@ from typing import Any
 
 from apprentice.robot.spec import RobotSpec
 from apprentice.sim.pool import map_arrays
-from apprentice.sim.tasks import load_task
 from apprentice.sim.worlds import Worlds
 
 # errors a caller can do something about come through as they are
@@ -25,16 +24,14 @@ class Worker:
     def __init__(self, setup: dict[str, Any], first: int, last: int):
         setup = dict(setup)
         spec = RobotSpec.from_dict(setup.pop('spec'))
-        count, name, task = setup.pop('count'), setup.pop('memory'), setup.pop('task')
+        count, name = setup.pop('count'), setup.pop('memory')
         self._memory = SharedMemory(name)
         # the parent owns the block; without this the tracker would remove it when a worker ends
         resource_tracker.unregister(self._memory._name, 'shared_memory')  # type: ignore[attr-defined]
         arrays = map_arrays(self._memory, spec, count)
         self._mine = {key: array[first:last] for key, array in arrays.items()}
         self._first = first
-        self._worlds = Worlds(
-            spec, last - first, 1, 'threads', task=load_task(task) if task else None, **setup
-        )
+        self._worlds = Worlds(spec, last - first, 1, 'threads', **setup)
         self._cameras = [camera.name for camera in spec.cameras]
 
     def _local(self, sims: list[int]) -> list[int]:
@@ -68,7 +65,7 @@ class Worker:
 
     def _report(self, sims: list[int], render: bool) -> None:
         worlds, mine = self._worlds, self._mine
-        mine['joints'][:] = worlds.view.joints
+        mine['joints'][:] = worlds.joints
         mine['velocities'][:] = worlds.view.velocities
         mine['progress'][:] = worlds.progress()
         mine['success'][:] = worlds.success()

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 import numpy as np
@@ -32,6 +32,8 @@ class Simulations(Protocol):
     instructions: list[str]
 
     @property
+    def max_duration_s(self) -> float: ...
+    @property
     def joints(self) -> np.ndarray: ...
     @property
     def failed(self) -> np.ndarray: ...
@@ -55,7 +57,7 @@ class RolloutConfig:
     """
 
     task: str = ''
-    max_duration_s: float = 8.0
+    max_duration_s: float = 0.0
     execute_steps: int = 4
     eval_only: bool = False
 
@@ -164,6 +166,8 @@ def rollouts(
         person: makes the person who takes over in the episode of a seed.
     """
     config = config or RolloutConfig()
+    if not config.max_duration_s:
+        config = replace(config, max_duration_s=sims.max_duration_s)
     if act is None and expert is None:
         raise ValueError('without a policy somebody must drive: pass expert=worlds.expert()')
     spec = sims.spec

@@ -82,14 +82,18 @@ class Worlds:
         self._limits = spec.vector('lower'), spec.vector('upper')
         self._rendering: Rendering = make_rendering(self.scene, rendering, quality)
         self._film: GlRendering | None = None
-        if not isinstance(randomization, Randomization):
-            randomization = Randomization.load(randomization or 'none')
-        self.randomization = randomization
-        self._perturbation = Perturbation(randomization, self.scene) if randomization.active else None
+        self.randomization: Randomization = Randomization.of(randomization)
+        active = self.randomization.active
+        self._perturbation = Perturbation(self.randomization, self.scene) if active else None
 
     @property
     def task(self) -> Task:
         return self.scene.task
+
+    @property
+    def max_duration_s(self) -> float:
+        """An attempt that takes longer has failed."""
+        return self.task.max_duration_s
 
     @property
     def failed(self) -> np.ndarray:
