@@ -23,10 +23,10 @@ from trajectory_msgs.msg import JointTrajectory
 from visualization_msgs.msg import Marker, MarkerArray
 
 from apprentice.nodes import convert, qos
+from apprentice.nodes.fault_injection import Faults
 from apprentice.nodes.robot_file import load_robot
 from apprentice.nodes.runtime import Diagnostics, StartupError, parameter, run, wall_timer
 from apprentice.robot.types import Reward, RewardKind
-from apprentice.sim.world import World
 
 _SAME_NS = 1000  # stamps pass through float64 seconds
 
@@ -34,8 +34,8 @@ _SAME_NS = 1000  # stamps pass through float64 seconds
 class SimRobotNode(Node):
     """MuJoCo behind the topics of a real arm; see the module text."""
 
-    def __init__(self) -> None:
-        super().__init__('sim_robot')
+    def __init__(self, name: str = 'sim_robot') -> None:
+        super().__init__(name)
         self.spec = load_robot(self)
         seed = parameter(self, 'seed', 0, 'seed of the first start', 0, 2**31)
         self._lockstep = parameter(self, 'lockstep', False, 'own /clock and wait for each command')
@@ -53,7 +53,7 @@ class SimRobotNode(Node):
         rate = rate or self.spec.control_hz
         if self._lockstep and self.spec.command.type != 'joint_trajectory':
             raise StartupError('lock-step needs stamped commands: set command.type to joint_trajectory')
-        self.world = World(self.spec, seed)
+        self.world = self.make_world(seed)
         self.world.render()  # GL problems show at start, not in the first callback
         self._period_ns = round(1e9 / rate)
         self._due_ns = {c.name: round(1e9 / c.rate_hz) for c in self.spec.cameras}
@@ -63,6 +63,7 @@ class SimRobotNode(Node):
         self._target = self.world.state()
         self._last_tick = self._last_wall = time.monotonic()
         self._frames = self._ticks = self._repeats = self._refused = 0
+        self._faults = Faults(self, self.spec, lambda: self._now_ns * 1e-9)
         self._make_topics()
         Diagnostics(self, self._report, self.spec.name)
         if self._lockstep:
@@ -70,6 +71,18 @@ class SimRobotNode(Node):
         else:
             wall_timer(self, 1 / rate, self._live_tick)
         self._sense()
+
+    def make_world(self, seed: int):
+        """What is behind the topics; a World or the like."""
+        from apprentice.sim.world import World  # MuJoCo only where it is used
+
+        about = 'domain randomisation: none, mild, strong or a YAML file, see apprentice.sim.randomize'
+        return World(self.spec, seed, randomization=parameter(self, 'randomization', 'none', about))
+
+    @property
+    def _stamp_ns(self) -> int:
+        """Time as the robot's clock shows it."""
+        return self._now_ns + round(1e9 * self._faults.robot.clock_error(self._faults.now))
 
     def _make_topics(self) -> None:
         spec = self.spec
@@ -100,7 +113,7 @@ class SimRobotNode(Node):
             )
             return
         stamp = message.header.stamp.sec * 1_000_000_000 + message.header.stamp.nanosec
-        if self._lockstep and abs(stamp - self._now_ns) > _SAME_NS:
+        if self._lockstep and abs(stamp - self._stamp_ns) > _SAME_NS:
             return  # an answer to a repeated tick
         self._command(np.array([positions[index[name]] for name in self.spec.joint_names]))
 
@@ -116,9 +129,13 @@ class SimRobotNode(Node):
             target = self._target
         self._target = target
         if self._lockstep:
-            self.world.step(target, self._period_ns * 1e-9)
+            self._move(self._period_ns * 1e-9)
             self._now_ns += self._period_ns
             self._sense()
+
+    def _move(self, duration_s: float) -> None:
+        target = self._faults.robot.obey(self._target, self.world.state(), self._faults.now)
+        self.world.step(target, duration_s)
 
     def _refuse(self, why: str) -> None:
         self._refused += 1
@@ -127,7 +144,7 @@ class SimRobotNode(Node):
     def _live_tick(self) -> None:
         wall = time.monotonic()
         # catch up with the wall clock after a late wake-up, but never by more than 0.1 s at once
-        self.world.step(self._target, min(0.1, max(1e-3, wall - self._last_wall)))
+        self._move(min(0.1, max(1e-3, wall - self._last_wall)))
         self._last_wall = wall
         self._now_ns = self.get_clock().now().nanoseconds
         self._sense()
@@ -142,12 +159,12 @@ class SimRobotNode(Node):
 
         In lock-step the joint states come last, they are the tick; live they must not wait for rendering.
         """
-        stamp = self._now_ns * 1e-9
+        stamp = self._stamp_ns * 1e-9
         due = [name for name, at in self._next_frame_ns.items() if self._now_ns >= at - self._period_ns // 2]
         if self._clock_topic and (due or not self._due_ns):
             # with the frames rather than with every tick: it wakes every node of the graph
             message = ClockMessage()
-            message.clock.sec, message.clock.nanosec = divmod(self._now_ns, 1_000_000_000)
+            message.clock.sec, message.clock.nanosec = divmod(self._stamp_ns, 1_000_000_000)
             self._clock_topic.publish(message)
         if not self._lockstep:
             self._publish_joints()
@@ -155,7 +172,7 @@ class SimRobotNode(Node):
             frames = self.world.render()
             for camera in self.spec.cameras:
                 if camera.name in due:
-                    self._publish_frame(camera, frames[camera.name], stamp)
+                    self._capture(camera.name, frames[camera.name], stamp)
             reward = Reward(
                 stamp,
                 stamp,
@@ -168,16 +185,23 @@ class SimRobotNode(Node):
             sample = convert.reward_msg(reward, '', self.world.instruction)
             sample.done = bool(reward.done_prob)
             self._truth.publish(sample)
+        for camera in self.spec.cameras:
+            for frame, captured in self._faults.robot.arriving(camera.name, self._faults.now):
+                self._publish_frame(camera, frame, captured)
         self._publish_objects(stamp)
         if self._clock_topic:
             self._publish_joints()
         self._ticks += 1
         self._last_tick = time.monotonic()
 
-    def _publish_frame(self, camera, frame: np.ndarray, stamp: float) -> None:
-        due, step = self._next_frame_ns[camera.name], self._due_ns[camera.name]
+    def _capture(self, name: str, frame: np.ndarray, stamp: float) -> None:
+        due, step = self._next_frame_ns[name], self._due_ns[name]
         # keep the nominal grid, also after a frame that was early, unless we fell behind by a frame or more
-        self._next_frame_ns[camera.name] = (due if abs(self._now_ns - due) < step else self._now_ns) + step
+        self._next_frame_ns[name] = (due if abs(self._now_ns - due) < step else self._now_ns) + step
+        faults = self._faults
+        faults.robot.send(name, faults.robot.capture(name, frame, faults.now), stamp, faults.now)
+
+    def _publish_frame(self, camera, frame: np.ndarray, stamp: float) -> None:
         message = convert.image_msg(frame, stamp, camera.frame_id)
         self._images[camera.name].publish(message)
         self._frames += 1
@@ -191,7 +215,9 @@ class SimRobotNode(Node):
             )
 
     def _publish_joints(self) -> None:
-        stamp = self._now_ns * 1e-9
+        if self._faults.robot.silent(self._faults.now):
+            return
+        stamp = self._stamp_ns * 1e-9
         names = self.spec.joint_names
         self._joints.publish(convert.joint_state_msg(stamp, names, self.world.state(), self.world.velocity()))
 
@@ -209,7 +235,10 @@ class SimRobotNode(Node):
             marker.color.r = marker.color.g = marker.color.b = marker.color.a = 1.0
             markers.append(marker)
         self._objects.publish(MarkerArray(markers=markers))
-        position, rotation = self.world.tip()
+        tip = self.world.tip()
+        if tip is None:
+            return
+        position, rotation = tip
         pose = PoseStamped()
         pose.header.stamp, pose.header.frame_id = header_stamp, self.spec.base_frame
         pose.pose.position.x, pose.pose.position.y, pose.pose.position.z = (float(v) for v in position)

@@ -57,10 +57,16 @@ class TeleopNode(Node):
         self._takes_over = parameter(self, 'takes_over', True, 'press takeover when the robot is stuck')
         rate = parameter(self, 'rate_hz', 0.0, 'rate of joint states; 0 takes the robot file', 0.0, 1000.0)
         self._period = 1 / (rate or self.spec.control_hz)
-        from apprentice.sim.world import World  # a real person needs no simulator
+        from apprentice.sim.people import PersonConfig, ScriptedPerson  # a real person needs no simulator
+        from apprentice.sim.world import World
 
         self._world = World(self.spec)  # for its kinematics; nothing is rendered
-        self._person = load_part(person)(self._world.expert(), seed=seed)
+        about = 'how the scripted person behaves: a YAML file of PersonConfig; empty: quick and right'
+        settings = parameter(self, 'person_config', '', about)
+        kind, more = load_part(person), {}
+        if isinstance(kind, type) and issubclass(kind, ScriptedPerson):
+            more = {'config': PersonConfig.load(settings) if settings else None, 'spec': self.spec}
+        self._person = kind(self._world.expert(), seed=seed, **more)
         self._episode, self._task, self._watching = '', '', False
         self._objects: dict[str, np.ndarray] = {}
         self._setpoint = np.zeros(self.spec.dim)
@@ -122,6 +128,8 @@ class TeleopNode(Node):
         if self._plan is None or now >= self._plan.stamp + self.spec.action_dt - 1e-6:
             try:
                 target = self._person.act(state, self._objects, self._task)
+                if getattr(self._person, 'gone', False):
+                    return  # the stream ends without a release: the gate has to notice
             except (KeyError, ValueError) as error:
                 self.get_logger().error(f'cannot drive {self._task!r}: {error}', throttle_duration_sec=1.0)
                 return

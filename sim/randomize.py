@@ -113,6 +113,13 @@ class Randomization:
         return any(getattr(self, name) != kind() for name, kind in _sections().items())
 
     @classmethod
+    def of(cls, level: Randomization | str | Path | None) -> Randomization:
+        """A level as callers give it: itself, a name or file, or None for none."""
+        if isinstance(level, Randomization):
+            return level
+        return cls() if level is None else cls.load(level)
+
+    @classmethod
     def load(cls, level: str | Path) -> Randomization:
         """Read a YAML file; a bare name is one of the shipped levels."""
         path = Path(level).expanduser()

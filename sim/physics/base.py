@@ -56,7 +56,7 @@ class Physics(Protocol):
         ...
 
     def write(self, name: str, index: int | Sequence[int], values: np.ndarray, sims: Sequence[int]) -> None:
-        """Set entries of a state or input field (``qpos``, ``qvel``, ``ctrl``, ``mocap_pos``, ...).
+        """Set entries of a state or input field (``qpos``, ``qvel``, ``ctrl``).
 
         Args:
             index: column or columns to set.
