@@ -42,7 +42,8 @@ setup(
     packages=packages,
     package_dir=rooms,
     package_data={
-        'apprentice.sim': ['models/*.xml', 'randomization/*.yaml'],
+        'apprentice.sim': ['randomization/*.yaml'],
+        'apprentice.sim.robots': ['models/*.xml'],
         'apprentice.bench': ['peers/*'],
     },
     data_files=[

@@ -31,3 +31,9 @@ def robot_path(node: Node) -> Path:
 def load_robot(node: Node) -> RobotSpec:
     """Declare ``robot`` and read the file. Raises RobotFileError naming cause and remedy."""
     return RobotSpec.load(robot_path(node))
+
+
+def load_simulated(node: Node) -> RobotSpec:
+    """The robot file with the task that the parameter ``sim_task`` asks for, if any."""
+    about = 'task in simulation, see docs/simulation.md; empty: the one of the robot file'
+    return load_robot(node).with_task(parameter(node, 'sim_task', '', about))

@@ -24,7 +24,7 @@ from visualization_msgs.msg import Marker, MarkerArray
 
 from apprentice.nodes import convert, qos
 from apprentice.nodes.fault_injection import Faults
-from apprentice.nodes.robot_file import load_robot
+from apprentice.nodes.robot_file import load_simulated
 from apprentice.nodes.runtime import Diagnostics, StartupError, parameter, run, wall_timer
 from apprentice.robot.types import Reward, RewardKind
 
@@ -36,7 +36,7 @@ class SimRobotNode(Node):
 
     def __init__(self, name: str = 'sim_robot') -> None:
         super().__init__(name)
-        self.spec = load_robot(self)
+        self.spec = load_simulated(self)
         seed = parameter(self, 'seed', 0, 'seed of the first start', 0, 2**31)
         self._lockstep = parameter(self, 'lockstep', False, 'own /clock and wait for each command')
         rate = parameter(
@@ -74,10 +74,12 @@ class SimRobotNode(Node):
 
     def make_world(self, seed: int):
         """What is behind the topics; a World or the like."""
-        from apprentice.sim.world import World  # MuJoCo only where it is used
+        from apprentice.sim.world import make_world  # MuJoCo only where it is used
 
         about = 'domain randomisation: none, mild, strong or a YAML file, see apprentice.sim.randomize'
-        return World(self.spec, seed, randomization=parameter(self, 'randomization', 'none', about))
+        level = parameter(self, 'randomization', 'none', about)
+        # an environment of somebody else's has its own
+        return make_world(self.spec, seed, **({} if level == 'none' else {'randomization': level}))
 
     @property
     def _stamp_ns(self) -> int:
@@ -188,7 +190,8 @@ class SimRobotNode(Node):
         for camera in self.spec.cameras:
             for frame, captured in self._faults.robot.arriving(camera.name, self._faults.now):
                 self._publish_frame(camera, frame, captured)
-        self._publish_objects(stamp)
+        if due or not self._lockstep or not self._due_ns:
+            self._publish_poses(stamp)
         if self._clock_topic:
             self._publish_joints()
         self._ticks += 1
@@ -221,7 +224,8 @@ class SimRobotNode(Node):
         names = self.spec.joint_names
         self._joints.publish(convert.joint_state_msg(stamp, names, self.world.state(), self.world.velocity()))
 
-    def _publish_objects(self, stamp: float) -> None:
+    def _publish_poses(self, stamp: float) -> None:
+        """Of the objects and of the tool; in lock-step with the frames, which is when somebody plans."""
         header_stamp = convert.stamp_of(stamp)
         markers = []
         for number, (name, pose) in enumerate(self.world.objects().items()):
@@ -236,7 +240,7 @@ class SimRobotNode(Node):
             markers.append(marker)
         self._objects.publish(MarkerArray(markers=markers))
         tip = self.world.tip()
-        if tip is None:
+        if tip is None or not np.all(np.isfinite(tip[0])):
             return
         position, rotation = tip
         pose = PoseStamped()

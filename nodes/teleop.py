@@ -14,7 +14,7 @@ from std_srvs.srv import SetBool
 from visualization_msgs.msg import MarkerArray
 
 from apprentice.nodes import convert, qos
-from apprentice.nodes.robot_file import load_robot
+from apprentice.nodes.robot_file import load_simulated
 from apprentice.nodes.runtime import Diagnostics, parameter, run
 from apprentice.nodes.teleop_device import LeaderArm
 from apprentice.robot.chunk import next_setpoint
@@ -32,7 +32,7 @@ class TeleopNode(Node):
 
     def __init__(self) -> None:
         super().__init__('teleop')
-        self.spec = load_robot(self)
+        self.spec = load_simulated(self)
         person = parameter(
             self,
             'person',

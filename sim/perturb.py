@@ -13,9 +13,9 @@ from collections.abc import Mapping, Sequence
 import mujoco
 import numpy as np
 
-from apprentice.sim.decor import CLUTTER, TEXTURES
 from apprentice.sim.physics.base import Physics
-from apprentice.sim.randomize import Randomization, RandomizationError, Range
+from apprentice.sim.randomize import Randomization, Range
+from apprentice.sim.robots.decor import CLUTTER, TEXTURES
 from apprentice.sim.scene import Scene
 
 _TAG = 0x5EED  # starts and randomisation of one seed draw from different streams
@@ -53,12 +53,6 @@ class Perturbation:
         materials = [model.material(i).name for i in range(model.nmat)]
         self._textures = [i for i, name in enumerate(materials) if name in TEXTURES]
         self._cameras = [scene.id('camera', camera.name) for camera in scene.spec.cameras]
-        looks = randomization.looks
-        if (looks.texture and not self._textures) or (looks.clutter and not self._clutter):
-            raise RandomizationError(
-                f'{randomization.name}: looks.texture and looks.clutter need the decoration in the model '
-                f'of {scene.spec.name!r}; call apprentice.sim.decor.add_decor in its load(), or set both to 0'
-            )
         timestep = float(model.opt.timestep)
         self._grid = max(1, round(_DELAY_GRID_S / timestep))
         self._slots = self._steps(randomization.dynamics.delay_s[1], timestep) + 1

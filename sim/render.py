@@ -11,7 +11,7 @@ import mujoco
 import numpy as np
 
 from apprentice.robot.parts import load_part
-from apprentice.sim.decor import SKY
+from apprentice.sim.robots.decor import SKY
 
 if TYPE_CHECKING:
     from apprentice.sim.physics.base import Physics

@@ -12,8 +12,9 @@ import numpy as np
 
 from apprentice.robot.spec import RobotFileError, RobotSpec
 from apprentice.sim.kinematics import Kinematics
-from apprentice.sim.model_file import compile_model, told
-from apprentice.sim.robot_model import RobotModel
+from apprentice.sim.robots.decor import add_decor
+from apprentice.sim.robots.model_file import compile_model, told
+from apprentice.sim.robots.robot_model import RobotModel
 from apprentice.sim.task import Task
 from apprentice.sim.tasks import load_task
 
@@ -45,6 +46,7 @@ class Scene:
             raise RobotFileError(f'{where}: {told(error)}') from None
         if robot.specification.compiler.degree:
             _in_degrees(joint for joint in robot.specification.joints if joint.name not in names)
+        add_decor(robot.specification)
         self.model: mujoco.MjModel = compile_model(robot.specification, where)
         self.joints, self.tip_name = robot.joints, robot.tip
         self.scale, self.offset = robot.scale, robot.offset

@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from apprentice.sim.decor import SKY
 from apprentice.sim.physics.base import PER_SIMULATION, Physics
 from apprentice.sim.physics.warp import WarpPhysics, best_device, device_model
 from apprentice.sim.physics.warp_kernels import mjw, unpack, wp
+from apprentice.sim.robots.decor import SKY
 from apprentice.sim.scene import Scene
 
 # what the ray tracer takes from MjData, and from the fields of MjModel that may differ between simulations

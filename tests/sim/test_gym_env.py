@@ -17,7 +17,7 @@ from gymnasium.vector import AutoresetMode  # noqa: E402
 
 from apprentice.robot.parts import share  # noqa: E402
 from apprentice.robot.spec import RobotSpec  # noqa: E402
-from apprentice.sim.gym_env import ApprenticeEnv, ApprenticeVectorEnv, env_id  # noqa: E402
+from apprentice.sim.gym.env import ApprenticeEnv, ApprenticeVectorEnv, env_id  # noqa: E402
 from apprentice.sim.tasks import task_names  # noqa: E402
 from apprentice.sim.worlds import Worlds  # noqa: E402
 
@@ -41,7 +41,7 @@ def test_every_task_is_registered_under_the_name_of_its_class():
 def test_the_module_in_the_id_is_enough():
     code = (
         'import gymnasium\n'
-        "env = gymnasium.make('apprentice.sim.gym_env:apprentice/PickCube-v0', cameras=False)\n"
+        "env = gymnasium.make('apprentice.sim.gym.env:apprentice/PickCube-v0', cameras=False)\n"
         'assert list(env.reset(seed=0)[0]) == ["state"]\n'
     )
     subprocess.run([sys.executable, '-c', code], check=True, timeout=100, env={**os.environ})

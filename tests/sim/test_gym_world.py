@@ -14,8 +14,8 @@ gymnasium = pytest.importorskip('gymnasium')
 from apprentice.robot.parts import share  # noqa: E402
 from apprentice.robot.spec import RobotFileError, RobotSpec  # noqa: E402
 from apprentice.robot.types import Outcome  # noqa: E402
-from apprentice.sim.gym_mapping import Commands, resized  # noqa: E402
-from apprentice.sim.gym_world import GymWorld, GymWorlds  # noqa: E402
+from apprentice.sim.gym.mapping import Commands, resized  # noqa: E402
+from apprentice.sim.gym.world import GymWorld, GymWorlds  # noqa: E402
 from apprentice.sim.physics.base import UnstableSimulation  # noqa: E402
 from apprentice.sim.rollout import RolloutConfig, rollout, rollouts  # noqa: E402
 from apprentice.sim.world import make_world, make_worlds  # noqa: E402
@@ -97,7 +97,7 @@ def spec_of(**changes) -> RobotSpec:
     joint = {'lower': -0.4, 'upper': 0.4, 'velocity': 1.0, 'jump': 0.2, 'home': 0.0}
     camera = {'topic': 'camera', 'width': 16, 'height': 12, 'rate_hz': 10.0}
     section = {
-        'world': 'apprentice.sim.gym_world:GymWorld',
+        'world': 'apprentice.sim.gym.world:GymWorld',
         'env': 'Tests/Slide-v0',
         'instruction': 'go to the green ball',
         'state': {'x': {'key': 'robot.position', 'index': 0}, 'y': {'key': 'robot.position', 'index': 1}},
@@ -303,7 +303,7 @@ def test_gymnasiums_pusher_follows_setpoints():
 def test_the_shipped_files_can_be_read(path):
     spec = RobotSpec.load(path)
     section = yaml.safe_load(path.read_text())['simulator']
-    assert section['world'] == 'apprentice.sim.gym_world:GymWorld'
+    assert section['world'] == 'apprentice.sim.gym.world:GymWorld'
     assert set(section['action']) == set(spec.joint_names)
     assert set(section['images']) == {camera.name for camera in spec.cameras}
     Commands(spec, np.full(9, -1.0), np.full(9, 1.0))

@@ -12,8 +12,8 @@ import yaml
 
 from apprentice.robot.parts import share
 from apprentice.robot.spec import RobotFileError, RobotSpec
-from apprentice.sim.arm import ArmModel
-from apprentice.sim.robot_model import KEYS, RobotModel, looking
+from apprentice.sim.robots.arm import ArmModel
+from apprentice.sim.robots.robot_model import KEYS, RobotModel, looking
 from apprentice.sim.worlds import Worlds
 
 SIM_ARM = yaml.safe_load(share('robots', 'sim_arm.yaml').read_text())
@@ -349,7 +349,7 @@ def test_a_name_of_the_task_that_the_robot_has_too(write):
 
 def test_assets_of_an_installed_package():
     data = copy.deepcopy(SIM_ARM)
-    data['simulator']['model'] = 'apprentice.sim:models/arm.xml'
+    data['simulator']['model'] = 'apprentice.sim.robots:models/arm.xml'
     assert RobotModel(RobotSpec.from_dict(data)).joints == list(RobotSpec.from_dict(data).joint_names)
 
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from apprentice.robot.parts import load_part
 from apprentice.robot.spec import CameraSpec, RobotSpec
-from apprentice.sim.gym_mapping import Commands, Readings, fault, look_up, mapping, pair, resized
+from apprentice.sim.gym.mapping import Commands, Readings, fault, look_up, mapping, pair, resized
 from apprentice.sim.render import SceneRenderer
 
 UNSOLVED = 0.99  # progress stays below 1 until success

@@ -15,9 +15,9 @@ import mujoco
 import numpy as np
 
 from apprentice.robot.spec import RobotFileError, RobotSpec
-from apprentice.sim import actuators
-from apprentice.sim.model_file import model_path, read_model
-from apprentice.sim.urdf import add_mimics, tie
+from apprentice.sim.robots import actuators
+from apprentice.sim.robots.model_file import model_path, read_model
+from apprentice.sim.robots.urdf import add_mimics, tie
 
 KEYS = (
     'model', 'task', 'world', 'packages', 'joints', 'follow', 'actuators', 'gains', 'gripper', 'tip',

@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Any
 import mujoco
 import numpy as np
 
-from apprentice.sim.model_file import compile_model
+from apprentice.sim.robots.model_file import compile_model
 
 if TYPE_CHECKING:
-    from apprentice.sim.robot_model import RobotModel
+    from apprentice.sim.robots.robot_model import RobotModel
 
 # a servo without gains: natural frequency with the inertia that the joint has at home, no overshoot
 NATURAL_FREQUENCY = 25.0  # rad/s
@@ -35,7 +35,7 @@ def adopt(robot: RobotModel, grip: dict[str, Any]) -> list[str]:
     ``simulator.actuators`` maps joints to actuators, or says ``position``: then new servos replace what
     drives the joints. URDF has no actuators, so there they are always new. Raises RobotFileError.
     """
-    from apprentice.sim.robot_model import delete
+    from apprentice.sim.robots.robot_model import delete
 
     model, given = robot.specification, robot.spec.simulator.get('actuators', {})
     replace = given == 'position' or robot.urdf

@@ -14,7 +14,7 @@ import mujoco
 import numpy as np
 
 from apprentice.robot.spec import RobotSpec
-from apprentice.sim.gym_simulation import GymSimulation
+from apprentice.sim.gym.simulation import GymSimulation
 from apprentice.sim.kinematics import Kinematics
 from apprentice.sim.task import Expert
 from apprentice.sim.world import World

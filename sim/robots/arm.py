@@ -7,8 +7,6 @@ from pathlib import Path
 
 import mujoco
 
-from apprentice.sim.decor import add_decor
-
 
 class ArmModel:
     """Six joints and a parallel gripper on a table; see ``models/arm.xml``."""
@@ -17,6 +15,4 @@ class ArmModel:
 
     def load(self) -> mujoco.MjSpec:
         """A fresh, editable specification."""
-        specification = mujoco.MjSpec.from_file(str(self.path))
-        add_decor(specification)
-        return specification
+        return mujoco.MjSpec.from_file(str(self.path))

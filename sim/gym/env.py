@@ -1,8 +1,8 @@
 # Copyright 2026 The Apprentice authors. SPDX-License-Identifier: Apache-2.0
 """Our tasks as Gymnasium environments. Importing this module registers one for each task.
 
-``import apprentice.sim.gym_env`` and then ``gymnasium.make('apprentice/PickCube-v0')``, or both in one:
-``gymnasium.make('apprentice.sim.gym_env:apprentice/PickCube-v0')``. (Gymnasium 1.0 took out the entry points
+``import apprentice.sim.gym.env`` and then ``gymnasium.make('apprentice/PickCube-v0')``, or both in one:
+``gymnasium.make('apprentice.sim.gym.env:apprentice/PickCube-v0')``. (Gymnasium 1.0 took out the entry points
 with which a package could register itself unasked.)
 """
 
@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from apprentice.sim.gym_attempts import Attempts
+from apprentice.sim.gym.attempts import Attempts
 from apprentice.sim.tasks import load_task, task_names
 
 try:
@@ -41,8 +41,8 @@ def register() -> None:
         if env_id(task) not in gymnasium.registry:
             gymnasium.register(
                 env_id(task),
-                entry_point='apprentice.sim.gym_env:ApprenticeEnv',
-                vector_entry_point='apprentice.sim.gym_env:ApprenticeVectorEnv',
+                entry_point='apprentice.sim.gym.env:ApprenticeEnv',
+                vector_entry_point='apprentice.sim.gym.env:ApprenticeVectorEnv',
                 kwargs={'task': task},
             )
 
@@ -76,7 +76,7 @@ class ApprenticeEnv(gymnasium.Env):
         text: put the instruction into the observation too; it is always in ``info``.
         render_mode: ``rgb_array``: :meth:`render` gives a large frame of the first camera.
         film_size: height and width of that frame, pixels.
-        attempts: see :class:`~apprentice.sim.gym_attempts.Attempts`.
+        attempts: see :class:`~apprentice.sim.gym.attempts.Attempts`.
     """
 
     def __init__(

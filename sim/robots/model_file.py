@@ -13,7 +13,7 @@ import mujoco
 
 from apprentice.robot.parts import load_part
 from apprentice.robot.spec import RobotFileError, RobotSpec
-from apprentice.sim.urdf import mjcf_compatible
+from apprentice.sim.robots.urdf import mjcf_compatible
 
 _PART = re.compile(r'[\w.]+:\w+')
 _IN_PACKAGE = re.compile(r'([A-Za-z_]\w*(?:\.\w+)*):(.+)')
