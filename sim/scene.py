@@ -72,6 +72,11 @@ class Scene:
         return int(getattr(self.model, kind)(name).id)
 
     @cache  # noqa: B019
+    def ids(self, kind: str, names: tuple[str, ...]) -> np.ndarray:
+        """Numbers [len(names)] of named objects of one kind."""
+        return np.array([self.id(kind, name) for name in names])
+
+    @cache  # noqa: B019
     def address(self, field: str, joint: str) -> int:
         """First entry of a joint in qpos (``jnt_qposadr``) or qvel (``jnt_dofadr``)."""
         return int(getattr(self.model, field)[self.id('joint', joint)])

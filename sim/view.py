@@ -58,6 +58,10 @@ class View:
         """Position [N, 3] of a body's frame."""
         return self._physics.read('xpos')[:, self.scene.id('body', body)]
 
+    def positions(self, bodies: tuple[str, ...]) -> np.ndarray:
+        """Positions [N, len(bodies), 3] of several bodies' frames, in one look."""
+        return self._physics.read('xpos')[:, self.scene.ids('body', bodies)]
+
     def rotation(self, body: str) -> np.ndarray:
         """Rotation matrix [N, 3, 3] of a body's frame."""
         return self._physics.read('xmat')[:, self.scene.id('body', body)].reshape(-1, 3, 3)

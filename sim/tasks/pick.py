@@ -64,26 +64,30 @@ class PickCube(TaskBase):
 
     def progress(self, view: View) -> np.ndarray:
         """0 to 0.4 reaching, 0.5 grasped, to 1 lifting."""
-        cube, _ = self._cubes(view)
+        cube, other = self._cubes(view)
+        held = grasped(view, cube, HALF_SIZE)
         reach = 1.0 - np.linalg.norm(view.tip - cube, axis=1) / view.memory['start_distance']
         lift = (cube[:, 2] - HALF_SIZE) / (LIFTED - HALF_SIZE)
-        progress = np.where(
-            grasped(view, cube, HALF_SIZE), 0.5 + 0.49 * np.clip(lift, 0, 1), 0.4 * np.clip(reach, 0, 1)
-        )
-        return np.where(self.success(view), 1.0, progress)
+        progress = np.where(held, 0.5 + 0.49 * np.clip(lift, 0, 1), 0.4 * np.clip(reach, 0, 1))
+        return np.where(held & lifted(cube, other), 1.0, progress)
 
     def success(self, view: View) -> np.ndarray:
         cube, other = self._cubes(view)
-        return (cube[:, 2] > LIFTED) & (other[:, 2] < LIFTED) & grasped(view, cube, HALF_SIZE)
+        return lifted(cube, other) & grasped(view, cube, HALF_SIZE)
 
     def expert(self, scene: Scene) -> Expert:
         return PickExpert(Hand(scene))
 
     def _cubes(self, view: View) -> tuple[np.ndarray, np.ndarray]:
         """Positions [N, 3] of the named cube and of the other."""
-        first, second = (view.position(slot) for slot in SLOTS)
-        swap = (view.memory['target'] == 1)[:, None]
-        return np.where(swap, second, first), np.where(swap, first, second)
+        both, named = view.positions(SLOTS), view.memory['target']
+        sims = np.arange(view.count)
+        return both[sims, named], both[sims, 1 - named]
+
+
+def lifted(cube: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """Whether the cube at [N, 3] is up and the other one is not, bool [N]."""
+    return (cube[:, 2] > LIFTED) & (other[:, 2] < LIFTED)
 
 
 class PickExpert(Expert):

@@ -9,35 +9,10 @@ from collections.abc import Iterable
 import numpy as np
 import pytest
 
-from apprentice.robot.parts import share
-from apprentice.robot.spec import RobotSpec
+from apprentice.bench.tasks import attempt, spec_of
 from apprentice.sim.failures import BEHAVIOURS
 from apprentice.sim.task import Task
 from apprentice.sim.worlds import Worlds
-
-
-def spec_of(task: Task) -> RobotSpec:
-    """The robot file a task is made for."""
-    return RobotSpec.load(share('robots', f'{task.robot}.yaml'))
-
-
-def attempt(worlds: Worlds, seed: int, behaviour: str = '') -> tuple[bool, np.ndarray]:
-    """One attempt by the expert or a failing behaviour: whether it ever succeeded, and its progress [T]."""
-    spec = worlds.spec
-    worlds.reset([0], [seed])
-    driver = worlds.expert()
-    if behaviour:
-        rng = np.random.default_rng((seed, sorted(BEHAVIOURS).index(behaviour)))
-        driver = BEHAVIOURS[behaviour](driver, spec, rng, lambda: float(worlds.progress()[0]))
-    progress = [float(worlds.progress()[0])]
-    for _ in range(round(worlds.task.max_duration_s / spec.action_dt)):
-        if worlds.success()[0]:
-            return True, np.array(progress)
-        target = driver.act(worlds.joints[0].copy(), worlds.objects(0), worlds.instructions[0])
-        for _ in range(round(spec.action_dt * spec.control_hz)):
-            worlds.step(target[None], 1 / spec.control_hz)
-        progress.append(float(worlds.progress()[0]))
-    return bool(worlds.success()[0]), np.array(progress)
 
 
 def check_expert(task: Task, seeds: Iterable[int]) -> None:
