@@ -1,10 +1,11 @@
 # Copyright 2026 The Apprentice authors. SPDX-License-Identifier: Apache-2.0
 """What ROS costs the simulated robot: sim_robot_node in lock-step beside the same world in a bare loop.
 
-A control tick is a command, the physics, the measured joints, poses of tool and objects, and at the camera
-rate two images with the truth. The node gets each command from another process over its controller topic
-and answers with joint states: so a tick also pays for two messages and two wake-ups of Python. ``in its
-own process`` calls the node's command directly: what making and sending the messages costs.
+A control tick is a command, the physics, the measured joints, and at the camera rate two images with the
+truth. The node gets each command from another process over its controller topic, as from the gate, and
+answers with images and joint states: a tick also pays for the messages and for two wake-ups of Python.
+``in its own process`` calls the node's command directly: what making and sending the messages costs. In the
+second case the commands are planned by the shipped policy, from the images, as in an episode.
 """
 
 from __future__ import annotations
@@ -14,65 +15,99 @@ import os
 import subprocess
 import sys
 import time
+from functools import partial
 from typing import Any
 
+import numpy as np
 import psutil
 
 from apprentice.bench.measure import numbers, timed
 from apprentice.bench.runner import LIMIT, OURS, Case, Contestant, Ratio
 from apprentice.robot.parts import share
 from apprentice.robot.spec import RobotSpec
+from apprentice.robot.types import Observation
 
 HERE = 'apprentice.bench.lockstep'
-OVERHEAD = 1.3  # the most that a tick may cost beside the bare loop
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    pass
+OVERHEAD = 1.3  # the most that a tick may take beside the bare loop
+ENVIRONMENT = {'LP_NUM_THREADS': '0', 'OMP_NUM_THREADS': '1'}  # as the launch file sets them
+ROWS = 4  # of a chunk that are followed before the next is planned, as in an episode
 
 
 def cases(args: argparse.Namespace) -> list[Case]:
-    parameters = {'seconds': args.seconds}
-    names = {
-        'library loop': (LIMIT, 'library'),
-        'node in its own process': (OURS, 'inside'),
-        'node over topics': (OURS, 'over_topics'),
-    }
     return [
-        Case(
-            'control tick in lock-step',
-            'ticks/s',
-            [Contestant(n, kind, f'{HERE}:{way}', parameters=parameters) for n, (kind, way) in names.items()],
-            [
-                Ratio('node in its own process', 'library loop', 1 / OVERHEAD),
-                Ratio('node over topics', 'library loop', 1 / OVERHEAD),
-            ],
-            note='sim_arm, two cameras at half the control rate',
-        )
+        _case('control tick, commands ready', False, ('library', 'inside', 'over_topics'), args.seconds),
+        _case('control tick, commands planned by the policy', True, ('library', 'over_topics'), args.seconds),
     ]
 
 
-def library(seconds: float) -> dict[str, Any]:
+def _case(title: str, policy: bool, ways: tuple[str, ...], seconds: float) -> Case:
+    names = {
+        'library': 'library loop',
+        'inside': 'node in its own process',
+        'over_topics': 'node over topics',
+    }
+    rows = []
+    for way in ways:
+        parameters = {'seconds': seconds} if way == 'inside' else {'seconds': seconds, 'policy': policy}
+        kind = LIMIT if way == 'library' else OURS
+        rows.append(
+            Contestant(names[way], kind, f'{HERE}:{way}', parameters=parameters, environment=ENVIRONMENT)
+        )
+    ratios = [Ratio(names[way], names['library'], round(1 / OVERHEAD, 2)) for way in ways[1:]]
+    return Case(title, 'ticks/s', rows, ratios, note='sim_arm, two cameras at half the control rate')
+
+
+class Commander:
+    """Commands for the ticks of one arm: home, or chunks of the shipped policy."""
+
+    def __init__(self, spec: RobotSpec, policy: bool):
+        self.spec, self._ticks, self._chunk = spec, 0, spec.vector('home')[None]
+        self._per_row = round(spec.action_dt * spec.control_hz)
+        self._act = self._load() if policy else None
+
+    def _load(self):
+        import torch
+        import torch._dynamo  # before the first GL context, see docs/architecture.md
+
+        from apprentice.policies import checkpoint
+
+        torch.set_num_threads(1)
+        policy, _ = checkpoint.load(share('weights', 'policy'))
+        generator = torch.Generator().manual_seed(0)
+        return lambda observation: policy.act(observation, generator)
+
+    def target(self, images: dict[str, np.ndarray], state: np.ndarray) -> np.ndarray:
+        """The command [dim] of the next tick."""
+        row = self._ticks // self._per_row % ROWS
+        if self._act is not None and self._ticks % (ROWS * self._per_row) == 0:
+            self._chunk = self._act(Observation(0.0, images, state, 'pick up the red cube'))
+        self._ticks += 1
+        return self._chunk[min(row, len(self._chunk) - 1)]
+
+
+def library(seconds: float, policy: bool) -> dict[str, Any]:
     """The same world without ROS."""
+    spec = RobotSpec.load(share('robots', 'sim_arm.yaml'))
+    commander = Commander(spec, policy)
     from apprentice.sim.world import World
 
-    spec = RobotSpec.load(share('robots', 'sim_arm.yaml'))
-    world, target = World(spec, 0), spec.vector('home')
+    world, images, ticks = World(spec, 0), {}, 0
     every = round(spec.control_hz / spec.cameras[0].rate_hz)
-    ticks = 0
 
     def tick() -> int:
-        nonlocal ticks
-        world.step(target, 1 / spec.control_hz)
+        nonlocal ticks, images
         if ticks % every == 0:
-            world.render(), world.progress(), world.success()
-        world.state(), world.velocity(), world.objects(), world.tip()
+            images = world.render()
+            world.progress(), world.success()
+        target = commander.target(images, world.state())
+        world.velocity()
+        world.step(target, 1 / spec.control_hz)
         ticks += 1
         return 1
 
     for _ in range(20):
         tick()
-    return numbers(timed(tick, seconds), 'mujoco')
+    return numbers(timed(tick, seconds), 'mujoco', 'torch')
 
 
 def inside(seconds: float) -> dict[str, Any]:
@@ -100,29 +135,37 @@ def inside(seconds: float) -> dict[str, Any]:
         rclpy.shutdown()
 
 
-def over_topics(seconds: float) -> dict[str, Any]:
-    """The node in another process, commanded as the gate does."""
+def over_topics(seconds: float, policy: bool) -> dict[str, Any]:
+    """The node in another process, commanded as the gate does; the images are received too."""
     _own_domain()
     import rclpy
-    from sensor_msgs.msg import JointState
+    from sensor_msgs.msg import Image, JointState
     from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
 
-    from apprentice.nodes import qos
+    from apprentice.nodes import convert, qos
 
     spec = RobotSpec.load(share('robots', 'sim_arm.yaml'))
+    commander = Commander(spec, policy)
     rclpy.init()
     node = rclpy.create_node('bench_commander')
     command = node.create_publisher(JointTrajectory, spec.command.topic, qos.COMMAND)
-    point = JointTrajectoryPoint(positions=[float(v) for v in spec.vector('home')])
+    images = {c.name: np.zeros((c.height, c.width, 3), np.uint8) for c in spec.cameras}
     seen = 0
+
+    def see(name: str, message: Image) -> None:
+        images[name] = convert.image_array(message)
 
     def answer(message: JointState) -> None:
         nonlocal seen
         seen += 1
+        target = commander.target(images, convert.joint_vector(message, spec.joint_names))
+        point = JointTrajectoryPoint(positions=[float(v) for v in target])
         reply = JointTrajectory(joint_names=list(spec.joint_names), points=[point])
         reply.header.stamp = message.header.stamp
         command.publish(reply)
 
+    for camera in spec.cameras:
+        node.create_subscription(Image, camera.topic, partial(see, camera.name), qos.SENSOR)
     node.create_subscription(JointState, spec.joint_states_topic, answer, qos.SENSOR)
     arguments = ['-m', 'apprentice.nodes.sim_robot', '--ros-args', '-p', 'lockstep:=true']
     robot = subprocess.Popen([sys.executable, *arguments])

@@ -10,6 +10,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from apprentice.robot.files import replacing
+
 OVERLOADED = 0.5  # share of the cores that other programs may use
 
 
@@ -125,6 +127,5 @@ def write(path: Path, name: str, lines: Sequence[str]) -> None:
             f'{path} has no place for the table; write the lines {begin!r} and {end!r} where it goes'
         )
     body = '\n'.join(lines).strip()
-    temporary = path.with_name(f'.{path.name}.tmp')
-    temporary.write_text(f'{head}{begin}\n{body}\n{end}{tail}')
-    temporary.replace(path)
+    with replacing(path) as temporary:
+        temporary.write_text(f'{head}{begin}\n{body}\n{end}{tail}')

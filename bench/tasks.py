@@ -83,11 +83,15 @@ def successes(task: str, behaviour: str, before_s: float, seeds: list[int]) -> l
 
 def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
-        prog='apprentice bench tasks', description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        prog='apprentice bench tasks',
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument('--tasks', nargs='+', metavar='TASK', default=task_names(), help='default: all')
     parser.add_argument('--seeds', type=int, default=200, help='of the experts (default 200)')
-    parser.add_argument('--failures', type=int, default=40, help='seeds of each failing behaviour (default 40)')
+    parser.add_argument(
+        '--failures', type=int, default=40, help='seeds of each failing behaviour (default 40)'
+    )
     parser.add_argument('--takeovers', type=int, default=20, help='seeds of each takeover (default 20)')
     parser.add_argument('--workers', type=int, default=os.cpu_count() or 1, help='default: one a processor')
     parser.add_argument('--json', type=Path, metavar='FILE', help='write the numbers there')
@@ -114,7 +118,9 @@ def main() -> int:
         for (task, behaviour, before_s, _), future in tqdm(waiting, unit='piece'):
             found.setdefault((task, behaviour, before_s), []).extend(future.result())
     good = True
-    print('| task | expert | 95 % interval | mean, longest | failures that succeed | expert after a takeover |')
+    print(
+        '| task | expert | 95 % interval | mean, longest | failures that succeed | expert after a takeover |'
+    )
     print('|---|---|---|---|---|---|')
     for task in args.tasks:
         alone = found.get((task, '', np.inf), [])

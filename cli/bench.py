@@ -16,6 +16,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from apprentice.robot.files import replacing
+
 LOADED = 3  # exit code: the machine is busy, nothing was measured
 
 
@@ -114,9 +116,8 @@ def _measure(name: str, module: ModuleType, options: argparse.Namespace) -> int:
     print('\n'.join(lines))
     text = json.dumps(result)
     if options.json:
-        temporary = options.json.with_name(f'.{options.json.name}.tmp')
-        temporary.write_text(text + '\n')
-        temporary.replace(options.json)
+        with replacing(options.json) as temporary:
+            temporary.write_text(text + '\n')
     if options.write:
         report.write(options.write, name, lines)
     print(text)

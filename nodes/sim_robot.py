@@ -226,8 +226,13 @@ class SimRobotNode(Node):
 
     def _publish_poses(self, stamp: float) -> None:
         """Of the objects and of the tool; in lock-step with the frames, which is when somebody plans."""
-        header_stamp = convert.stamp_of(stamp)
-        markers = []
+        if self._objects.get_subscription_count():
+            self._publish_objects(stamp)
+        if self._pose.get_subscription_count():
+            self._publish_tip(stamp)
+
+    def _publish_objects(self, stamp: float) -> None:
+        header_stamp, markers = convert.stamp_of(stamp), []
         for number, (name, pose) in enumerate(self.world.objects().items()):
             # a marker carries name and pose in one standard message, and RViz shows it
             marker = Marker(ns=name, id=number, type=Marker.CUBE, action=Marker.ADD)
@@ -239,12 +244,14 @@ class SimRobotNode(Node):
             marker.color.r = marker.color.g = marker.color.b = marker.color.a = 1.0
             markers.append(marker)
         self._objects.publish(MarkerArray(markers=markers))
+
+    def _publish_tip(self, stamp: float) -> None:
         tip = self.world.tip()
         if tip is None or not np.all(np.isfinite(tip[0])):
             return
         position, rotation = tip
         pose = PoseStamped()
-        pose.header.stamp, pose.header.frame_id = header_stamp, self.spec.base_frame
+        pose.header.stamp, pose.header.frame_id = convert.stamp_of(stamp), self.spec.base_frame
         pose.pose.position.x, pose.pose.position.y, pose.pose.position.z = (float(v) for v in position)
         w, x, y, z = convert.quaternion(rotation)
         pose.pose.orientation.w, pose.pose.orientation.x = w, x
