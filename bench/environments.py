@@ -82,7 +82,7 @@ def prepare(name: str, say: Callable[[str], object] = lambda line: None) -> Path
         if (folder / DONE).exists():  # somebody else made it while we waited
             return python
         say(f'making the environment of {name} in {folder}')
-        if not python.exists():
+        if not (folder / 'bin' / 'pip').exists():  # it comes last
             _run([sys.executable, '-m', 'venv', str(folder)], f'{name}: python -m venv', say, log)
         command = [str(python), '-m', 'pip', 'install', '--progress-bar', 'off', '--no-input']
         requirements = ['-r', str(PEERS / f'{name}.txt')]

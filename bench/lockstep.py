@@ -11,7 +11,6 @@ second case the commands are planned by the shipped policy, from the images, as 
 from __future__ import annotations
 
 import argparse
-import os
 import subprocess
 import sys
 import time
@@ -21,7 +20,7 @@ from typing import Any
 import numpy as np
 import psutil
 
-from apprentice.bench.measure import numbers, timed
+from apprentice.bench.measure import numbers, timed, use_free_ros_domain
 from apprentice.bench.runner import LIMIT, OURS, Case, Contestant, Ratio
 from apprentice.robot.parts import share
 from apprentice.robot.spec import RobotSpec
@@ -112,7 +111,7 @@ def library(seconds: float, policy: bool) -> dict[str, Any]:
 
 def inside(seconds: float) -> dict[str, Any]:
     """The node's own work for a command."""
-    _own_domain()
+    use_free_ros_domain()
     import rclpy
 
     from apprentice.nodes.sim_robot import SimRobotNode
@@ -137,7 +136,7 @@ def inside(seconds: float) -> dict[str, Any]:
 
 def over_topics(seconds: float, policy: bool) -> dict[str, Any]:
     """The node in another process, commanded as the gate does; the images are received too."""
-    _own_domain()
+    use_free_ros_domain()
     import rclpy
     from sensor_msgs.msg import Image, JointState
     from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
@@ -190,11 +189,3 @@ def over_topics(seconds: float, policy: bool) -> dict[str, Any]:
         rclpy.shutdown()
     measured = {'value': done / wall, 'count': done, 'wall_s': wall, 'cpu_s': used}
     return numbers(measured, 'mujoco', 'ros-jazzy-rclpy')
-
-
-def _own_domain() -> None:
-    """Use a ROS domain that nobody else on this machine uses."""
-    from apprentice.cli.environment import free_domain
-
-    os.environ['ROS_AUTOMATIC_DISCOVERY_RANGE'] = 'LOCALHOST'
-    os.environ['ROS_DOMAIN_ID'] = str(free_domain(range(120, 200)))

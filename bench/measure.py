@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
+import resource
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -41,7 +43,8 @@ class Stopwatch:
 
 
 def _cpu_seconds() -> float:
-    used = time.process_time()
+    ended = resource.getrusage(resource.RUSAGE_CHILDREN)
+    used = time.process_time() + ended.ru_utime + ended.ru_stime
     for child in psutil.Process().children(recursive=True):
         with contextlib.suppress(psutil.Error):
             times = child.cpu_times()
@@ -76,6 +79,14 @@ def versions(*packages: str) -> dict[str, str]:
         with contextlib.suppress(metadata.PackageNotFoundError):
             found[name] = metadata.version(name)
     return found
+
+
+def use_free_ros_domain() -> None:
+    """Before rclpy starts: a ROS domain that nobody else on this machine uses, for local processes only."""
+    from apprentice.cli.environment import free_domain
+
+    os.environ.setdefault('ROS_AUTOMATIC_DISCOVERY_RANGE', 'LOCALHOST')
+    os.environ['ROS_DOMAIN_ID'] = str(free_domain(range(120, 200)))
 
 
 def main() -> None:

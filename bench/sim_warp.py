@@ -31,6 +31,7 @@ from apprentice.sim.worlds import Worlds
 
 HERE = 'apprentice.bench.sim_warp'
 SUBSTEPS = 20  # time steps between two commands
+TOOL_S = 540.0  # how long mjwarp-testspeed may take; the runner's own limit is above
 COMMANDS = 20  # then everything starts over
 
 
@@ -80,7 +81,7 @@ def _frames(args: argparse.Namespace, count: int, gpu: bool) -> Case:
         [tool, bare, ours] if gpu else [bare, ours],
         [Ratio(ours.name, tool.name, 0.9), Ratio(ours.name, bare.name)] if gpu
         else [Ratio(ours.name, bare.name, 0.9)],
-        note='two cameras; ours are uint8 RGB, the others packed words',
+        note='two cameras, no sky; ours are uint8 RGB, the others packed words',
     )  # fmt: skip
 
 
@@ -202,7 +203,7 @@ def bare_frames(count: int, size: int, seconds: float) -> dict[str, Any]:
     with wp.ScopedDevice(sims.device):
         context = mjw.create_render_context(
             device_model(setup.scene.model), nworld=count, cam_res=(size, size), render_rgb=True,
-            render_depth=False, render_seg=False, render_skybox=True,
+            render_depth=False, render_seg=False, render_skybox=False,  # as ours, see sim/robots/decor.py
         )  # fmt: skip
 
         def draw() -> int:
@@ -233,9 +234,14 @@ def testspeed(count: int, size: int) -> dict[str, Any]:
         command += [f'--replay={replay}']
         if size:
             command += ['--function=render', f'--render_width={size}', f'--render_height={size}']
-            command += ['--render_depth=false', '--render_seg=false']
+            command += ['--render_depth=false', '--render_seg=false', '--render_skybox=false']
         before = resource.getrusage(resource.RUSAGE_CHILDREN)
-        done = subprocess.run(command, capture_output=True, text=True)
+        try:
+            done = subprocess.run(command, capture_output=True, text=True, timeout=TOOL_S)
+        except subprocess.TimeoutExpired:
+            raise RuntimeError(
+                f'mjwarp-testspeed did not end within {TOOL_S:g} s; take fewer --worlds'
+            ) from None
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     answer = next((line for line in reversed(done.stdout.splitlines()) if line.startswith('{')), '')
     if done.returncode or not answer:

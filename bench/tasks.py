@@ -25,10 +25,12 @@ from tqdm import tqdm
 
 from apprentice.learning.statistics import wilson
 from apprentice.robot.files import replacing
-from apprentice.robot.parts import share
+from apprentice.robot.parts import find_robot
 from apprentice.robot.spec import RobotSpec
+from apprentice.robot.types import Outcome
 from apprentice.sim.failures import BEHAVIOURS
-from apprentice.sim.task import Task
+from apprentice.sim.rollout import RolloutConfig, rollouts
+from apprentice.sim.task import Expert, Task
 from apprentice.sim.tasks import load_task, task_names
 from apprentice.sim.worlds import Worlds
 
@@ -38,35 +40,37 @@ TAKEOVERS, BEFORE_S = ('wander', 'miss'), 2.0
 
 def spec_of(task: Task) -> RobotSpec:
     """The robot file a task is made for."""
-    return RobotSpec.load(share('robots', f'{task.robot}.yaml'))
+    return RobotSpec.load(find_robot(task.robot))
+
+
+class Handover:
+    """One driver for the first ``steps`` actions, the task's expert afterwards."""
+
+    def __init__(self, first: Expert, expert: Expert, steps: float):
+        self._first, self._expert, self._left = first, expert, steps
+
+    def act(self, state: np.ndarray, objects: dict[str, np.ndarray], task: str) -> np.ndarray:
+        self._left -= 1
+        return (self._first if self._left >= 0 else self._expert).act(state, objects, task)
 
 
 def attempt(
     worlds: Worlds, seed: int, behaviour: str = '', before_s: float = np.inf
 ) -> tuple[bool, np.ndarray]:
-    """One attempt in one simulation: whether it ever succeeded, and its progress [T].
+    """One attempt in one simulation, as rollouts run it: whether it succeeded, and its progress [T].
 
     Args:
         behaviour: who drives for the first ``before_s`` seconds; the expert afterwards, and if it is empty.
     """
-    spec = worlds.spec
-    worlds.reset([0], [seed])
-    expert = driver = worlds.expert()
+    spec, driver = worlds.spec, worlds.expert()
+    duration_s = worlds.max_duration_s + (0.0 if before_s == np.inf else before_s)
     if behaviour:
         rng = np.random.default_rng((seed, sorted(BEHAVIOURS).index(behaviour)))
-        driver = BEHAVIOURS[behaviour](expert, spec, rng, lambda: float(worlds.progress()[0]))
-    progress = [float(worlds.progress()[0])]
-    taken_over = 0.0 if before_s == np.inf else before_s
-    for step in range(round((worlds.max_duration_s + taken_over) / spec.action_dt)):
-        if worlds.success()[0]:
-            return True, np.array(progress)
-        if step * spec.action_dt >= before_s:
-            driver = expert
-        target = driver.act(worlds.joints[0].copy(), worlds.objects(0), worlds.instructions[0])
-        for _ in range(round(spec.action_dt * spec.control_hz)):
-            worlds.step(target[None], 1 / spec.control_hz)
-        progress.append(float(worlds.progress()[0]))
-    return bool(worlds.success()[0]), np.array(progress)
+        failing = BEHAVIOURS[behaviour](driver, spec, rng, lambda: float(worlds.progress()[0]))
+        driver = Handover(failing, driver, before_s / spec.action_dt)
+    config = RolloutConfig(max_duration_s=duration_s)
+    episode = next(rollouts(worlds, [seed], None, config, expert=driver))
+    return episode.outcome == Outcome.SUCCESS, np.array([reward.progress for reward in episode.rewards])
 
 
 def successes(task: str, behaviour: str, before_s: float, seeds: list[int]) -> list[tuple[int, bool, float]]:
@@ -95,7 +99,10 @@ def parse() -> argparse.Namespace:
     parser.add_argument('--takeovers', type=int, default=20, help='seeds of each takeover (default 20)')
     parser.add_argument('--workers', type=int, default=os.cpu_count() or 1, help='default: one a processor')
     parser.add_argument('--json', type=Path, metavar='FILE', help='write the numbers there')
-    return parser.parse_args()
+    args = parser.parse_args()
+    for task in args.tasks:
+        load_task(task)  # a wrong name ends here, not after hours
+    return args
 
 
 def jobs(args: argparse.Namespace) -> Iterator[tuple[str, str, float, list[int]]]:

@@ -159,7 +159,14 @@ def render() -> Result:
 
 def isaac_gym() -> Result:
     """Optional: where it is not set up nothing is wrong."""
-    from apprentice.sim.isaacgym.process import DEVICE, PYTHON, IsaacGymUnavailable, Options, WorkerProcess
+    from apprentice.sim.isaacgym.process import (
+        DEVICE,
+        PYTHON,
+        REMEDY,
+        IsaacGymUnavailable,
+        Options,
+        WorkerProcess,
+    )
 
     never = 'not run on the real library by us'
     if not os.environ.get(PYTHON):
@@ -167,8 +174,7 @@ def isaac_gym() -> Result:
     try:
         worker = WorkerProcess(Options(start_s=120.0))
     except IsaacGymUnavailable as error:
-        lines = str(error).strip().splitlines()
-        return 'warn', lines[0], f'see docs/isaacgym.md; {lines[-1]}'
+        return 'warn', error.cause, f'see docs/isaacgym.md. {REMEDY}'
     versions = ', '.join(f'{name} {version}' for name, version in worker.versions.items())
     worker.close()
     return (
@@ -210,15 +216,16 @@ def ros_environment() -> Result:
 
 
 def large_images() -> Result:
-    value = os.environ.get('FASTDDS_BUILTIN_TRANSPORTS', '')
-    if 'LARGE_DATA' in value:
+    value = os.environ.get('FASTRTPS_DEFAULT_PROFILES_FILE', '')
+    if value and not os.path.isfile(value):
+        return 'fail', f'FASTRTPS_DEFAULT_PROFILES_FILE={value} does not exist', 'correct it or unset it'
+    if value:
         return 'ok', value, ''
     remedy = (
-        'if other tools lose images above 450 kB: '
-        "export FASTDDS_BUILTIN_TRANSPORTS='LARGE_DATA?max_msg_size=4MB&sockets_size=8MB&non_blocking=true'"
+        'camera drivers and other tools lose images above 450 kB without it: '
+        f'export FASTRTPS_DEFAULT_PROFILES_FILE={share("launch", "fastdds.xml")}'
     )
-    found = 'default: fine for the simulator; robot.launch.yaml sets it for its own nodes'
-    return 'ok', found, remedy
+    return 'ok', 'default: fine for the simulator; robot.launch.yaml sets its own for its nodes', remedy
 
 
 def robot_file(path: str) -> Result:

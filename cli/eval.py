@@ -23,26 +23,40 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--first-seed', type=int, default=900_000, help='seed of the first start (default 900000)'
     )
-    parser.add_argument('--robot', default='', help='robot file with a simulator section (default sim_arm)')
-    parser.add_argument('--task', default='', help='instruction; default: drawn for each start')
     parser.add_argument(
-        '--sim-task', default='', help='task in simulation, see docs/simulation.md (default pick)'
+        '--robot', default='', help='robot file, or the name of a shipped one (default sim_arm)'
     )
+    parser.add_argument('--task', help='instruction; default: drawn for each start')
     parser.add_argument(
-        '--randomization', default='none', help='none, mild, strong or a YAML file (default none)'
+        '--sim-task', help="task in simulation, see docs/simulation.md (default: the robot file's)"
     )
+    parser.add_argument('--randomization', help='none, mild, strong or a YAML file (default none)')
     parser.add_argument('--seed', type=int, default=0, help='of the sampling noise')
     parser.add_argument('--threads', type=int, default=1, help='threads of torch (default 1)')
     parser.add_argument('--workers', type=int, default=0, help='simulator processes (0: one a processor)')
     parser.add_argument('--json', action='store_true', help='print one JSON line instead of text')
     group = parser.add_argument_group('suite')
-    group.add_argument('--tasks', nargs='+', metavar='TASK', help='default: all that the robot can do')
+    group.add_argument('--tasks', nargs='+', metavar='TASK', help='default: all made for the robot')
     group.add_argument(
-        '--levels', nargs='+', metavar='LEVEL', default=['none', 'mild', 'strong'],
+        '--levels', nargs='+', metavar='LEVEL',
         help='randomisations, shipped names or YAML files (default: none mild strong)',
     )  # fmt: skip
-    group.add_argument('--out', type=Path, default=Path('runs/suite'), help='folder of the page')
-    group.add_argument('--films', type=int, default=1, help='films of each cell; 0: none (default 1)')
+    group.add_argument('--out', type=Path, help='folder of the page (default runs/suite)')
+    group.add_argument('--films', type=int, help='films of each cell; 0: none (default 1)')
+
+
+# option -> its default, and what to use instead where it means nothing
+_ONE = {
+    'task': ('', 'instructions of a suite are drawn; leave --task out'),
+    'sim_task': ('', 'use --tasks'),
+    'randomization': ('none', 'use --levels'),
+}
+_SUITE = {
+    'tasks': (None, 'use --sim-task, or `apprentice eval suite`'),
+    'levels': (['none', 'mild', 'strong'], 'use --randomization, or `apprentice eval suite`'),
+    'films': (1, 'only `apprentice eval suite` films'),
+    'out': (Path('runs/suite'), 'only `apprentice eval suite` writes a page'),
+}
 
 
 def run(args: argparse.Namespace) -> int:
@@ -51,6 +65,13 @@ def run(args: argparse.Namespace) -> int:
     suite = bool(words) and words[0] == 'suite'
     if len(words) > 1 + suite:
         raise ValueError(f'one policy at a time, not {words}')
+    for option, (_, instead) in (_ONE if suite else _SUITE).items():
+        if getattr(args, option) is not None:
+            command = 'eval suite' if suite else 'eval'
+            raise ValueError(f'--{option.replace("_", "-")} is no option of `{command}`: {instead}')
+    for option, (default, _) in (_SUITE if suite else _ONE).items():
+        if getattr(args, option) is None:
+            setattr(args, option, default)
     args.trials = args.trials or (20 if suite else 50)
     if args.trials < 0:
         raise ValueError(f'{args.trials} trials; use 1 or more')
@@ -64,29 +85,25 @@ def run(args: argparse.Namespace) -> int:
 
 def _one(args: argparse.Namespace, chosen: str) -> int:
     import torch
-    import torch._dynamo  # before the first GL context, see docs/architecture.md
     from tqdm import tqdm
 
+    from apprentice.learning.sampling import load_policy
     from apprentice.learning.statistics import wilson
-    from apprentice.policies import checkpoint
-    from apprentice.robot.parts import share
+    from apprentice.robot.parts import find_robot
     from apprentice.robot.spec import RobotSpec
     from apprentice.robot.types import Outcome
     from apprentice.sim.pool import open_worlds
     from apprentice.sim.rollout import RolloutConfig, rollouts
 
     torch.set_num_threads(args.threads)
-    folder = Path(chosen) if chosen else share('weights', 'policy')
-    policy, manifest = checkpoint.load(folder)
-    spec = RobotSpec.load(args.robot or share('robots', 'sim_arm.yaml')).with_task(args.sim_task)
-    policy.spec.require(spec)
-    generator = torch.Generator().manual_seed(args.seed)
+    spec = RobotSpec.load(find_robot(args.robot or 'sim_arm')).with_task(args.sim_task)
+    policy = load_policy(chosen, spec, args.seed)
     successes, lengths = 0, []
     seeds = range(args.first_seed, args.first_seed + args.trials)
     config = RolloutConfig(args.task, eval_only=True)
     bar = tqdm(desc='trials', unit='trial', total=args.trials, disable=args.json)
     with bar, open_worlds(spec, args.trials, args.workers, randomization=args.randomization) as worlds:
-        for episode in rollouts(worlds, seeds, lambda seen: policy.act_batch(seen, generator), config):
+        for episode in rollouts(worlds, seeds, policy.act, config):
             bar.update()
             if episode.outcome == Outcome.SUCCESS:
                 successes += 1
@@ -94,8 +111,8 @@ def _one(args: argparse.Namespace, chosen: str) -> int:
             bar.set_postfix(success=f'{successes}/{int(bar.n)}')
     low, high = wilson(successes, args.trials)
     result = {
-        'policy': str(folder),
-        'about': manifest['about'],
+        'policy': str(policy.folder),
+        'about': policy.about,
         'successes': successes,
         'trials': args.trials,
         'wilson': [round(low, 3), round(high, 3)],
@@ -105,7 +122,8 @@ def _one(args: argparse.Namespace, chosen: str) -> int:
         print(json.dumps(result))
     else:
         rate = successes / max(1, args.trials)
-        print(f'{folder}: {successes}/{args.trials} = {rate:.0%}, 95 % interval {low:.0%} to {high:.0%}')
+        interval = f'95 % interval {low:.0%} to {high:.0%}'
+        print(f'{policy.folder}: {successes}/{args.trials} = {rate:.0%}, {interval}')
         if lengths:
             print(f'mean time to success {result["mean_seconds_to_success"]} s')
     return 0

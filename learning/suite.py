@@ -2,7 +2,7 @@
 """A policy over every task and level of randomisation: held-out starts, intervals, one file a cell.
 
 A cell is one task at one level. Its file is written when the cell is complete, so a suite that was stopped
-goes on where it was; a cell made with other settings is made again.
+goes on where it was; a cell made with other settings, another robot or other weights is made again.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from apprentice.robot.types import Episode, Outcome
 from apprentice.sim.film import film, write_webp
 from apprentice.sim.pool import open_worlds
 from apprentice.sim.randomize import Randomization
-from apprentice.sim.rollout import ActBatch, RolloutConfig, rollouts
+from apprentice.sim.rollout import Policy, RolloutConfig, rollouts
 from apprentice.sim.tasks import load_task
 from apprentice.sim.worlds import Worlds
 
@@ -33,12 +33,13 @@ class SuiteConfig:
     """What is run.
 
     Attributes:
-        policy: name on the page, and part of what decides whether a cell is still good.
+        policy: name on the page.
         tasks: names of sim/tasks.
         levels: names or files of randomisations.
         trials: held-out starts of each cell.
         first_seed: of the starts; 900000 and up are never learned from.
         seed: of the policy's sampling noise.
+        weights: hash of the policy's weights; empty for the expert.
     """
 
     policy: str
@@ -47,6 +48,7 @@ class SuiteConfig:
     trials: int = 20
     first_seed: int = 900_000
     seed: int = 0
+    weights: str = ''
 
 
 @dataclass
@@ -72,14 +74,13 @@ class Film:
 
 @dataclass
 class Cell:
-    """One task at one level. ``skipped`` says why there are no attempts."""
+    """One task at one level. ``key`` stands for everything that the attempts depend on."""
 
     task: str
     level: str
     key: str = ''
     attempts: list[Attempt] = field(default_factory=list)
     films: list[Film] = field(default_factory=list)
-    skipped: str = ''
 
     @property
     def name(self) -> str:
@@ -106,20 +107,24 @@ class Cell:
         return sum(times) / len(times) if times else None
 
 
-def cells(config: SuiteConfig) -> list[Cell]:
+def cells(config: SuiteConfig, spec: RobotSpec) -> list[Cell]:
     """The empty cells of a suite, with the key that a finished one must have."""
+    robot = asdict(spec)
+    robot.pop('folder')
+    robot['simulator'].pop('task', None)  # the cell's own takes its place
+    policy = config.weights or config.policy
     made = []
     for task in config.tasks:
         for level in config.levels:
             randomization = asdict(Randomization.load(level))
-            about = [task, randomization, config.policy, config.trials, config.first_seed, config.seed]
+            about = [task, randomization, robot, policy, config.trials, config.first_seed, config.seed]
             key = hashlib.sha256(json.dumps(about, sort_keys=True, default=str).encode()).hexdigest()[:16]
             made.append(Cell(task, level, key))
     return made
 
 
 def finished(cell: Cell, folder: Path) -> Cell | None:
-    """The cell as an earlier run completed it, or None."""
+    """The cell as an earlier run completed it, with the films that are there, or None."""
     try:
         data = json.loads((folder / 'cells' / f'{cell.name}.json').read_text())
         attempts = [Attempt(**attempt) for attempt in data.pop('attempts')]
@@ -127,8 +132,8 @@ def finished(cell: Cell, folder: Path) -> Cell | None:
         found = Cell(**data, attempts=attempts, films=films)
     except (OSError, ValueError, TypeError, KeyError):
         return None
-    shown = all((folder / film.source).exists() for film in found.films)
-    return found if found.key == cell.key and not found.skipped and shown else None
+    found.films = [film for film in found.films if (folder / film.source).exists()]
+    return found if found.key == cell.key else None
 
 
 def keep(cell: Cell, folder: Path) -> None:
@@ -141,7 +146,7 @@ def keep(cell: Cell, folder: Path) -> None:
 def run_cell(
     cell: Cell,
     spec: RobotSpec,
-    act: ActBatch | None,
+    act: Policy | None,
     config: SuiteConfig,
     workers: int = 0,
     done: Callable[[Attempt], None] = lambda attempt: None,
@@ -152,10 +157,6 @@ def run_cell(
         act: the policy; None lets the task's expert drive.
         done: told of every attempt as it ends.
     """
-    task = load_task(cell.task)
-    if task.robot != spec.name:
-        cell.skipped = f'the task is for {task.robot}, not {spec.name}'
-        return
     seeds = range(config.first_seed, config.first_seed + config.trials)
     rollout = RolloutConfig(eval_only=True)
     randomization = Randomization.load(cell.level)
@@ -169,16 +170,16 @@ def run_cell(
 
 
 def film_cell(
-    cell: Cell, spec: RobotSpec, act: ActBatch | None, config: SuiteConfig, folder: Path, number: int
+    cell: Cell, spec: RobotSpec, act: Policy | None, config: SuiteConfig, folder: Path, number: int
 ) -> None:
-    """Film the first ``number`` starts of a cell.
+    """Film those of the first ``number`` starts of a cell that have no film yet.
 
-    They are run once more, in one simulation: with a policy that samples, a film may end otherwise than
-    the attempt at the same start, and says so itself.
+    They are run once more, in one simulation. A policy computes a little otherwise for one observation than
+    for many, so a film can end otherwise than the attempt at the same start, and says so itself.
     """
     task = load_task(cell.task)
     rollout = RolloutConfig(eval_only=True)
-    for seed in range(config.first_seed, config.first_seed + min(number, config.trials)):
+    for seed in unfilmed(cell, config, number):
         source = f'films/{cell.name}-{cell.key}-{seed}.webp'
         with contextlib.closing(
             Worlds(spec, 1, task=task, randomization=Randomization.load(cell.level))
@@ -187,6 +188,14 @@ def film_cell(
         write_webp(folder / source, frames, 1 / spec.action_dt)
         attempt = attempt_of(episode, spec)
         cell.films.append(Film(seed, attempt.instruction, attempt.success, source))
+    cell.films.sort(key=lambda made: made.seed)
+
+
+def unfilmed(cell: Cell, config: SuiteConfig, number: int) -> list[int]:
+    """Those of the first ``number`` starts of a cell that have no film."""
+    filmed = {made.seed for made in cell.films}
+    wanted = range(config.first_seed, config.first_seed + min(number, config.trials))
+    return [seed for seed in wanted if seed not in filmed]
 
 
 def attempt_of(episode: Episode, spec: RobotSpec) -> Attempt:
@@ -201,7 +210,7 @@ def attempt_of(episode: Episode, spec: RobotSpec) -> Attempt:
 
 
 def overall(done: Sequence[Cell]) -> Iterator[tuple[str, int, int]]:
-    """Per level: its name, successes and trials over all tasks that ran."""
+    """Per level: its name, successes and trials over all tasks."""
     for level in dict.fromkeys(cell.level for cell in done):
-        ran = [cell for cell in done if cell.level == level and not cell.skipped]
+        ran = [cell for cell in done if cell.level == level]
         yield level, sum(cell.successes for cell in ran), sum(len(cell.attempts) for cell in ran)

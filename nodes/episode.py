@@ -17,7 +17,7 @@ from sensor_msgs.msg import JointState
 from std_srvs.srv import SetBool, Trigger
 
 from apprentice.nodes import convert, qos
-from apprentice.nodes.robot_file import load_robot
+from apprentice.nodes.robot_file import load_simulated, task_duration
 from apprentice.nodes.runtime import Diagnostics, ManagedNode, StartupError, parameter, run, wall_timer
 from apprentice.robot.episode import Call, EpisodeMachine
 from apprentice.robot.episode_record import EndCause, EpisodeRecord, EpisodeSettings, Phase
@@ -52,11 +52,12 @@ class EpisodeNode(ManagedNode):
         gripper_tolerance = parameter(self, 'gripper_tolerance', 0.005, 'm around home', 0.0001, 0.1)
         if reset not in ('simulator', 'none'):
             raise StartupError(f"parameter reset is {reset!r}; use 'simulator' or 'none'")
+        self._spec = load_simulated(self)
         default = EpisodeSettings()
         self._settings = EpisodeSettings(
             simulator=reset == 'simulator' and bool(reset_service),
             auto_arm=parameter(self, 'auto_arm', False, 'arm a disarmed or holding gate; simulation only'),
-            max_duration_s=self._limit('max_duration_s', default.max_duration_s, 'robot clock: then FAILURE'),
+            max_duration_s=self._duration(default.max_duration_s),
             success_samples=parameter(
                 self, 'success_samples', default.success_samples, 'consecutive done samples', 1, 1000
             ),
@@ -69,7 +70,6 @@ class EpisodeNode(ManagedNode):
             safety_s=self._limit('safety_s', default.safety_s, 'in HOLD, FAULT or STOP until the end'),
         )
         self._reset_service = reset_service
-        self._spec = load_robot(self)
         self._session_id = session_id or time.strftime('%Y%m%d-%H%M%S')
         self._tolerance = np.where(self._spec.gripper_mask, gripper_tolerance, tolerance)
         self.machine = self._new_machine()
@@ -77,6 +77,12 @@ class EpisodeNode(ManagedNode):
 
     def _limit(self, name: str, default: float, description: str) -> float:
         return parameter(self, name, default, f'seconds {description}', 0.05, 3600.0)
+
+    def _duration(self, default: float) -> float:
+        about = "seconds on the robot's clock, then FAILURE; 0: those of the simulated task"
+        return parameter(self, 'max_duration_s', default, about, 0.0, 3600.0) or (
+            task_duration(self._spec) or default
+        )
 
     def _new_machine(self) -> EpisodeMachine:
         first = next_index(self._run_dir)

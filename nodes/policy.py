@@ -14,7 +14,7 @@ from apprentice_interfaces.msg import ActionChunk as ActionChunkMessage
 from apprentice_interfaces.msg import ControlState, EpisodeState, WeightsAck, WeightsVersion
 
 from apprentice.nodes import convert, qos
-from apprentice.nodes.fault_injection import Faults
+from apprentice.nodes.fault_injection import MODEL_FAULTS, Faults
 from apprentice.nodes.observe import Observer
 from apprentice.nodes.robot_file import load_robot
 from apprentice.nodes.runtime import Diagnostics, ManagedNode, StartupError, parameter, run
@@ -41,7 +41,7 @@ class PolicyNode(ManagedNode):
         self._seed = parameter(self, 'seed', 0, 'seed of the sampling noise', 0, 2**31)
         threads = parameter(self, 'threads', 1, 'threads of torch', 1, 64)
         torch.set_num_threads(threads)
-        self._faults = Faults(self, self.spec, lambda: convert.now(self))
+        self._faults = Faults(self, self.spec, lambda: convert.now(self), MODEL_FAULTS)
         self._mode, self._epoch, self._since = ControlMode.DISARMED, 0, 0.0
         self._task, self._episode = '', ''
         # live, frames come near the action grid, not on it: half a row decides which one is due

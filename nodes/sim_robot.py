@@ -13,19 +13,19 @@ import time
 import numpy as np
 from apprentice_interfaces.msg import RewardSample
 from apprentice_interfaces.srv import ResetWorld
-from geometry_msgs.msg import PoseStamped
 from PIL import Image as PillowImage
 from rclpy.node import Node
 from rosgraph_msgs.msg import Clock as ClockMessage
 from sensor_msgs.msg import CompressedImage, Image, JointState
 from std_msgs.msg import Float64MultiArray
 from trajectory_msgs.msg import JointTrajectory
-from visualization_msgs.msg import Marker, MarkerArray
 
 from apprentice.nodes import convert, qos
-from apprentice.nodes.fault_injection import Faults
+from apprentice.nodes.fault_injection import DEVICE_FAULTS, Faults
 from apprentice.nodes.robot_file import load_simulated
 from apprentice.nodes.runtime import Diagnostics, StartupError, parameter, run, wall_timer
+from apprentice.nodes.sim_poses import PosePublisher
+from apprentice.nodes.steady_world import SteadyWorld
 from apprentice.robot.types import Reward, RewardKind
 
 _SAME_NS = 1000  # stamps pass through float64 seconds
@@ -53,7 +53,7 @@ class SimRobotNode(Node):
         rate = rate or self.spec.control_hz
         if self._lockstep and self.spec.command.type != 'joint_trajectory':
             raise StartupError('lock-step needs stamped commands: set command.type to joint_trajectory')
-        self.world = self.make_world(seed)
+        self.world = SteadyWorld(self.make_world(seed))
         self.world.render()  # GL problems show at start, not in the first callback
         self._period_ns = round(1e9 / rate)
         self._due_ns = {c.name: round(1e9 / c.rate_hz) for c in self.spec.cameras}
@@ -63,7 +63,7 @@ class SimRobotNode(Node):
         self._target = self.world.state()
         self._last_tick = self._last_wall = time.monotonic()
         self._frames = self._ticks = self._repeats = self._refused = 0
-        self._faults = Faults(self, self.spec, lambda: self._now_ns * 1e-9)
+        self._faults = Faults(self, self.spec, lambda: self._now_ns * 1e-9, DEVICE_FAULTS)
         self._make_topics()
         Diagnostics(self, self._report, self.spec.name)
         if self._lockstep:
@@ -90,8 +90,7 @@ class SimRobotNode(Node):
         spec = self.spec
         self._clock_topic = self.create_publisher(ClockMessage, '/clock', 10) if self._lockstep else None
         self._joints = self.create_publisher(JointState, spec.joint_states_topic, qos.SENSOR_PUBLISHER)
-        self._pose = self.create_publisher(PoseStamped, 'ee_pose', qos.SENSOR_PUBLISHER)
-        self._objects = self.create_publisher(MarkerArray, 'sim/object_poses', qos.SENSOR_PUBLISHER)
+        self._poses = PosePublisher(self, self.world, spec.base_frame)
         self._truth = self.create_publisher(RewardSample, 'sim/truth', qos.LOG)
         self._images = {
             c.name: self.create_publisher(Image, c.topic, qos.SENSOR_PUBLISHER) for c in spec.cameras
@@ -131,13 +130,19 @@ class SimRobotNode(Node):
             target = self._target
         self._target = target
         if self._lockstep:
-            self._move(self._period_ns * 1e-9)
-            self._now_ns += self._period_ns
-            self._sense()
+            self._advance()
+
+    def _advance(self) -> None:
+        self._move(self._period_ns * 1e-9)
+        self._now_ns += self._period_ns
+        self._sense()
 
     def _move(self, duration_s: float) -> None:
+        moving = not self.world.problem
         target = self._faults.robot.obey(self._target, self.world.state(), self._faults.now)
         self.world.step(target, duration_s)
+        if moving and self.world.problem:
+            self.get_logger().error(self.world.problem)
 
     def _refuse(self, why: str) -> None:
         self._refused += 1
@@ -152,7 +157,9 @@ class SimRobotNode(Node):
         self._sense()
 
     def _watch(self) -> None:
-        if time.monotonic() - self._last_tick > self._timeout:
+        if self._faults.robot.silent(self._faults.now):
+            self._advance()  # without joint states there is no tick to answer, and time must end the fault
+        elif time.monotonic() - self._last_tick > self._timeout:
             self._repeats += 1
             self._publish_joints()
 
@@ -191,7 +198,7 @@ class SimRobotNode(Node):
             for frame, captured in self._faults.robot.arriving(camera.name, self._faults.now):
                 self._publish_frame(camera, frame, captured)
         if due or not self._lockstep or not self._due_ns:
-            self._publish_poses(stamp)
+            self._poses.publish(stamp)  # in lock-step with the frames, which is when somebody plans
         if self._clock_topic:
             self._publish_joints()
         self._ticks += 1
@@ -224,40 +231,6 @@ class SimRobotNode(Node):
         names = self.spec.joint_names
         self._joints.publish(convert.joint_state_msg(stamp, names, self.world.state(), self.world.velocity()))
 
-    def _publish_poses(self, stamp: float) -> None:
-        """Of the objects and of the tool; in lock-step with the frames, which is when somebody plans."""
-        if self._objects.get_subscription_count():
-            self._publish_objects(stamp)
-        if self._pose.get_subscription_count():
-            self._publish_tip(stamp)
-
-    def _publish_objects(self, stamp: float) -> None:
-        header_stamp, markers = convert.stamp_of(stamp), []
-        for number, (name, pose) in enumerate(self.world.objects().items()):
-            # a marker carries name and pose in one standard message, and RViz shows it
-            marker = Marker(ns=name, id=number, type=Marker.CUBE, action=Marker.ADD)
-            marker.header.stamp, marker.header.frame_id = header_stamp, self.spec.base_frame
-            place, turn = marker.pose.position, marker.pose.orientation
-            place.x, place.y, place.z = (float(v) for v in pose[:3])
-            turn.w, turn.x, turn.y, turn.z = (float(v) for v in pose[3:])
-            marker.scale.x = marker.scale.y = marker.scale.z = 0.04
-            marker.color.r = marker.color.g = marker.color.b = marker.color.a = 1.0
-            markers.append(marker)
-        self._objects.publish(MarkerArray(markers=markers))
-
-    def _publish_tip(self, stamp: float) -> None:
-        tip = self.world.tip()
-        if tip is None or not np.all(np.isfinite(tip[0])):
-            return
-        position, rotation = tip
-        pose = PoseStamped()
-        pose.header.stamp, pose.header.frame_id = convert.stamp_of(stamp), self.spec.base_frame
-        pose.pose.position.x, pose.pose.position.y, pose.pose.position.z = (float(v) for v in position)
-        w, x, y, z = convert.quaternion(rotation)
-        pose.pose.orientation.w, pose.pose.orientation.x = w, x
-        pose.pose.orientation.y, pose.pose.orientation.z = y, z
-        self._pose.publish(pose)
-
     def _on_reset(self, request: ResetWorld.Request, response: ResetWorld.Response) -> ResetWorld.Response:
         try:
             response.task = self.world.reset(request.seed, request.task)
@@ -283,6 +256,8 @@ class SimRobotNode(Node):
             'refused_commands': self._refused,
             'lockstep': self._lockstep,
         }
+        if self.world.problem:
+            return Diagnostics.ERROR, self.world.problem, values
         if waiting > 3.0:
             return Diagnostics.WARN, f'no command for {waiting:.1f} s; is the gate running?', values
         return Diagnostics.OK, 'running', values

@@ -16,6 +16,7 @@ from visualization_msgs.msg import MarkerArray
 from apprentice.nodes import convert, qos
 from apprentice.nodes.robot_file import load_simulated
 from apprentice.nodes.runtime import Diagnostics, parameter, run
+from apprentice.nodes.sim_poses import object_poses
 from apprentice.nodes.teleop_device import LeaderArm
 from apprentice.robot.chunk import next_setpoint
 from apprentice.robot.parts import load_part
@@ -68,7 +69,7 @@ class TeleopNode(Node):
             more = {'config': PersonConfig.load(settings) if settings else None, 'spec': self.spec}
         self._person = kind(self._world.expert(), seed=seed, **more)
         self._episode, self._task, self._watching = '', '', False
-        self._objects: dict[str, np.ndarray] = {}
+        self._objects: dict[str, np.ndarray] | None = None  # those of the newest message and no others
         self._setpoint = np.zeros(self.spec.dim)
         self._asked: Future | None = None
         self._control = self.create_client(SetBool, 'gate/request_control')
@@ -109,13 +110,11 @@ class TeleopNode(Node):
             self._request(True)
 
     def _on_objects(self, message: MarkerArray) -> None:
-        for marker in message.markers:
-            place, turn = marker.pose.position, marker.pose.orientation
-            self._objects[marker.ns] = np.array([place.x, place.y, place.z, turn.w, turn.x, turn.y, turn.z])
+        self._objects = object_poses(message)
 
     def _on_joints(self, message: JointState) -> None:
         self._joints = message
-        if self.mode != ControlMode.HUMAN or not self._objects or not self._task:
+        if self.mode != ControlMode.HUMAN or self._objects is None or not self._task:
             return
         try:
             state = convert.joint_vector(message, self.spec.joint_names)
@@ -130,8 +129,10 @@ class TeleopNode(Node):
                 target = self._person.act(state, self._objects, self._task)
                 if getattr(self._person, 'gone', False):
                     return  # the stream ends without a release: the gate has to notice
-            except (KeyError, ValueError) as error:
-                self.get_logger().error(f'cannot drive {self._task!r}: {error}', throttle_duration_sec=1.0)
+            except (KeyError, ValueError, StopIteration) as error:
+                # the task asks for an object that is not there
+                why = f'{str(error) or "something it needs"}; there are {sorted(self._objects)}'
+                self.get_logger().error(f'cannot drive {self._task!r}: {why}', throttle_duration_sec=1.0)
                 return
             # a demonstrated step starts with an observation, so that learner and person share one grid
             started = math.floor(now / self.spec.action_dt + 1e-3) * self.spec.action_dt

@@ -18,6 +18,9 @@ from apprentice.policies.prefix import Inputs, Prefix
 from apprentice.policies.spec import PolicySpec
 from apprentice.robot.types import Observation
 
+# of the sampling noise: one for the batch, or one for each observation
+Noise = torch.Generator | Sequence[torch.Generator] | None
+
 
 @dataclass(frozen=True)
 class PolicyConfig:
@@ -92,11 +95,20 @@ class FlowPolicy(nn.Module):
         return flow.flow_loss(self.expert, prefix, actions, noise, time, valid)
 
     @torch.no_grad()
-    def candidates(self, inputs: Inputs, n: int, generator: torch.Generator | None = None) -> torch.Tensor:
-        """``n`` independent chunks per observation, [B, n, H, A] in raw units. The prefix is encoded once."""
+    def candidates(self, inputs: Inputs, n: int, generator: Noise = None) -> torch.Tensor:
+        """``n`` independent chunks per observation, [B, n, H, A] in raw units. The prefix is encoded once.
+
+        With one generator per observation, what one draws does not depend on the others.
+        """
         prefix = self.encode(inputs).repeat(n)
         batch = len(inputs.state)
-        noise = torch.randn(batch * n, self.spec.horizon, self.spec.dim, generator=generator)
+        shape = self.spec.horizon, self.spec.dim
+        if generator is None or isinstance(generator, torch.Generator):
+            noise = torch.randn(batch * n, *shape, generator=generator)
+        else:
+            if len(generator) != batch:
+                raise ValueError(f'{len(generator)} generators for {batch} observations; give one for each')
+            noise = torch.cat([torch.randn(n, *shape, generator=each) for each in generator])
         state = inputs.state.repeat_interleave(n, 0)
         sampled = flow.integrate(self.expert, prefix, noise.to(state.device), self.config.denoise_steps)
         return self.denormalize_actions(sampled, state).unflatten(0, (batch, n))
@@ -105,9 +117,7 @@ class FlowPolicy(nn.Module):
         """One chunk [H, A] of joint targets for one observation. Raises ValueError if it is not finite."""
         return self.act_batch([observation], generator)[0]
 
-    def act_batch(
-        self, observations: Sequence[Observation], generator: torch.Generator | None = None
-    ) -> np.ndarray:
+    def act_batch(self, observations: Sequence[Observation], generator: Noise = None) -> np.ndarray:
         """One chunk for each observation, [B, H, A]. Raises ValueError if one is not finite."""
         actions = self.candidates(inputs_of(observations, self.spec), 1, generator)[:, 0].numpy()
         if not np.all(np.isfinite(actions)):

@@ -32,6 +32,25 @@ def find_weights(name: str) -> Path:
     return share('weights', name) if not path.exists() and len(path.parts) == 1 else path
 
 
+def find_robot(name: str) -> Path:
+    """A robot file as the user gave it: a path, or the name of one in ``share('robots')``, with or without
+    ``.yaml``.
+
+    Raises FileNotFoundError, which lists the shipped ones, for a bare name that is neither here nor shipped;
+    other paths are not checked.
+    """
+    path = Path(name).expanduser()
+    if path.is_file() or len(path.parts) != 1:
+        return path
+    try:
+        return share('robots', f'{name.removesuffix(".yaml")}.yaml')
+    except FileNotFoundError:
+        shipped = ', '.join(sorted(file.stem for file in share('robots').glob('*.yaml')))
+        raise FileNotFoundError(
+            f'there is no robot file {name!r} here; give the path of one, or one that is shipped: {shipped}'
+        ) from None
+
+
 def share(*parts: str) -> Path:
     """Path of a file this package ships (``launch``, ``robots``, ``weights``, ``web``).
 

@@ -19,7 +19,7 @@ import numpy as np
 
 from apprentice.robot.files import replacing
 from apprentice.robot.types import Outcome
-from apprentice.sim.rollout import ActBatch, RolloutConfig, Simulations, rollouts
+from apprentice.sim.rollout import Policy, RolloutConfig, Simulations, rollouts
 from apprentice.sim.task import Expert
 
 # success of one attempt at each seed, bool [len(seeds)]; a seed that comes twice is attempted twice
@@ -207,21 +207,22 @@ class Curriculum:
 
 def evaluator(
     sims: Simulations,
-    act: ActBatch | None,
+    act: Policy | None,
     config: RolloutConfig | None = None,
     expert: Expert | None = None,
 ) -> Evaluate:
     """An :data:`Evaluate` by rollouts in ``sims``; policy and expert as for rollouts.
 
-    The level is set on worlds that have one. Raises CurriculumError for a pool, made for one level, when
-    another is asked for.
+    The level is set on the simulations. Raises CurriculumError for those of a Gymnasium environment, whose
+    starts have none, when another than 1 is asked for.
     """
 
     def evaluate(seeds: Sequence[int], level: float) -> np.ndarray:
         if getattr(sims, 'level', 1.0) != level:
             if not hasattr(sims, 'level'):
                 raise CurriculumError(
-                    f'these simulations cannot change to level {level}; use Worlds, or stride 0'
+                    f"the starts of robot {sims.spec.name!r} are its environment's and have no level "
+                    f'{level}; use stride 0'
                 )
             sims.level = level
         outcomes: dict[int, list[bool]] = {}

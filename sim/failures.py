@@ -7,14 +7,31 @@ whose success predicate says otherwise has a fault.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterator
 
 import numpy as np
 
 from apprentice.robot.spec import RobotSpec
 from apprentice.sim.task import Expert
+from apprentice.sim.tasks.things import COLOURS
 
 Progress = Callable[[], float]
+ENOUGH = (0.15, 0.6)  # progress at which a good attempt turns bad
+# what to say for a phrase to ask for something else; what it asked for is then left undone
+OPPOSITES = {
+    'push shut': 'open',
+    'shut': 'open',
+    'close': 'open',
+    'top': 'bottom',
+    'upper': 'bottom',
+    'bottom': 'top',
+    'lower': 'top',
+    'open': 'close',
+    'left': 'right',
+    'right': 'left',
+    'both arms': 'the left arm',
+}
 
 
 class Failing:
@@ -52,7 +69,7 @@ class StopShort(Failing):
     """Does it right until a part of the progress is made, then stays where it is."""
 
     def prepare(self) -> None:
-        self._enough, self._stopped = float(self.rng.uniform(0.15, 0.75)), None
+        self._enough, self._stopped = float(self.rng.uniform(*ENOUGH)), None
 
     _stopped: np.ndarray | None
 
@@ -63,15 +80,26 @@ class StopShort(Failing):
 
 
 class Turn(Failing):
-    """Does it right until a part of the progress is made, then goes home and lets go."""
+    """Does it right until a part of the progress is made, then lets go where it is, and goes home."""
+
+    OPENING = 4  # actions, longest time to let go
 
     def prepare(self) -> None:
-        self._enough, self._turned = float(self.rng.uniform(0.15, 0.75)), False
+        self._enough, self._turned, self._steps = float(self.rng.uniform(*ENOUGH)), None, 0
+
+    _turned: np.ndarray | None
 
     def act(self, state: np.ndarray, objects: dict[str, np.ndarray], task: str) -> np.ndarray:
-        self._turned = self._turned or self.progress() >= self._enough
-        if not self._turned:
-            return self.expert.act(state, objects, task)
+        if self._turned is None:
+            if self.progress() < self._enough:
+                return self.expert.act(state, objects, task)
+            self._turned = state.copy()
+        gripper, upper = self.spec.gripper_mask, self.spec.vector('upper')
+        self._turned[gripper] = upper[gripper]
+        self._steps += 1
+        if self._steps <= self.OPENING and np.any(state[gripper] < 0.9 * upper[gripper]):
+            return self._turned
+        self._steps = self.OPENING
         reach = self.spec.vector('velocity') * self.spec.action_dt
         return state + np.clip(self.spec.vector('home') - state, -reach, reach)
 
@@ -94,10 +122,59 @@ class Idle(Failing):
         return state
 
 
+class Wrong(Failing):
+    """Does something else than it is told: takes another thing, another side; idle if there is none."""
+
+    _told: str | None = None
+
+    def act(self, state: np.ndarray, objects: dict[str, np.ndarray], task: str) -> np.ndarray:
+        if self._told is not None:
+            return self.expert.act(state, objects, self._told) if self._told else state
+        for told in other_instructions(task, list(objects), self.rng):
+            if told == task:
+                continue
+            try:
+                target = self.expert.act(state, objects, told)
+            except (KeyError, ValueError, StopIteration):  # no such thing here, or nothing the task knows
+                continue
+            self._told = told
+            return target
+        self._told = ''
+        return state
+
+
+def other_instructions(task: str, names: list[str], rng: np.random.Generator) -> Iterator[str]:
+    """What else might be asked for in the same scene, the most similar first; some may make no sense.
+
+    Args:
+        names: of the objects, as experts know them: "cube_red", "blue_hole".
+    """
+    parts = [set(name.split('_')) for name in rng.permutation(names)]
+    pairs = re.findall(rf'\b({"|".join(COLOURS)}) ([a-z]+)', task)
+    for colour, noun in pairs:
+        others = [each for part in parts if noun in part for each in part & set(COLOURS) if each != colour]
+        for other in others:
+            yield _exchanged(task, f'{colour} {noun}', f'{other} {noun}')
+    for colour, noun in pairs[:1]:
+        for part in parts:
+            tint, kind = part & set(COLOURS), part - set(COLOURS)
+            if len(tint) == len(kind) == 1:
+                yield task.replace(f'{colour} {noun}', f'{min(tint)} {min(kind)}')
+    for said, instead in OPPOSITES.items():
+        if re.search(rf'\b{said}\b', task):
+            yield re.sub(rf'\b{said}\b', instead, task)
+
+
+def _exchanged(text: str, first: str, second: str) -> str:
+    """A text with two phrases in each other's place."""
+    return re.sub(f'{first}|{second}', lambda found: second if found[0] == first else first, text)
+
+
 BEHAVIOURS: dict[str, type[Failing]] = {
     'miss': Miss,
     'stop_short': StopShort,
     'turn': Turn,
     'wander': Wander,
     'idle': Idle,
+    'wrong': Wrong,
 }

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import os
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -35,9 +36,20 @@ KINDS: dict[str, tuple[str, str, float]] = {
     'dead_node': ('node', '', 0.0),
 }
 
+LONGEST_S = 1e8  # of times and delays; stamps and sleeps hold no more
+
 
 class FaultPlanError(ValueError):
     """A plan that cannot be carried out; the message names the fault, the field and the remedy."""
+
+
+def _number(value: Any) -> float | None:
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return None
+    try:
+        return float(value)
+    except OverflowError:  # YAML's integers have no end
+        return None
 
 
 @dataclass(frozen=True)
@@ -59,13 +71,22 @@ class Fault:
     amount: float = math.nan
 
     def __post_init__(self) -> None:
-        if self.kind not in KINDS:
+        if not isinstance(self.kind, str) or self.kind not in KINDS:
             raise FaultPlanError(f'no fault {self.kind!r}; use one of {sorted(KINDS)}')
         of, unit, default = KINDS[self.kind]
-        for name, low in (('at_s', 0.0), ('for_s', 0.0), ('amount', -math.inf)):
+        if not isinstance(self.target, str):
+            raise FaultPlanError(f'{self.kind}: target is {self.target!r}; give a name')
+        for name, low, high, empty in (
+            ('at_s', 0.0, LONGEST_S, False),
+            ('for_s', 0.0, math.inf, False),
+            ('amount', -LONGEST_S, LONGEST_S, True),
+        ):
             value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, (int, float)) or value < low:
-                raise FaultPlanError(f'{self.kind}: {name} is {value!r}; give a number of {low:g} or more')
+            number = _number(value)
+            if number is None or not (low <= number <= high or (empty and math.isnan(number))):
+                raise FaultPlanError(
+                    f'{self.kind}: {name} is {value!r}; give a number within {low:g} to {high:g}'
+                )
         if of in ('joint', 'node') and not self.target:
             raise FaultPlanError(f'{self.kind}: target is missing; name a {of}')
         if self.target and not of:
@@ -94,15 +115,17 @@ class FaultPlan:
     @classmethod
     def parse(cls, text: str) -> FaultPlan:
         """A plan from YAML text or from the file of that name; empty text is no fault."""
-        path = Path(text).expanduser()
+        path = Path(os.path.expanduser(text))
         if text and '\n' not in text and path.suffix in ('.yaml', '.yml'):
             try:
-                text = path.read_text()
+                text = path.read_text(encoding='utf-8')
             except OSError as error:
                 raise FaultPlanError(f'fault plan {path}: {error.strerror}') from error
+            except ValueError as error:
+                raise FaultPlanError(f'fault plan {path} is not UTF-8 text: {error}') from error
         try:
             data = yaml.safe_load(text) or []
-        except yaml.YAMLError as error:
+        except (yaml.YAMLError, ValueError, RecursionError) as error:  # ValueError: no such date, ...
             raise FaultPlanError(f'the fault plan is not YAML: {error}') from error
         return cls.from_data(data)
 
@@ -114,7 +137,9 @@ class FaultPlan:
             unknown = set(data) - {'seed', 'faults'}
             if unknown:
                 raise FaultPlanError(f'a fault plan has seed and faults, not {sorted(map(str, unknown))}')
-            seed, data = int(data.get('seed', 0)), data.get('faults') or []
+            seed, data = data.get('seed', 0), data.get('faults') or []
+            if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
+                raise FaultPlanError(f'seed of the fault plan is {seed!r}; give a whole number of 0 or more')
         if not isinstance(data, list):
             raise FaultPlanError(f'a fault plan is a list of faults, not {data!r}')
         known = [entry.name for entry in dataclasses.fields(Fault)]

@@ -11,7 +11,7 @@ from PIL import Image
 
 from apprentice.robot.files import replacing
 from apprentice.robot.types import Episode
-from apprentice.sim.rollout import ActBatch, RolloutConfig, rollouts
+from apprentice.sim.rollout import Policy, RolloutConfig, rollouts
 from apprentice.sim.worlds import Worlds
 
 SIZE = 256  # pixels, height and width
@@ -65,13 +65,17 @@ class Filmed:
 
 
 def film(
-    worlds: Worlds, seed: int, act: ActBatch | None, config: RolloutConfig, camera: str = ''
+    worlds: Worlds, seed: int, act: Policy | None, config: RolloutConfig, camera: str = ''
 ) -> tuple[Episode, list[np.ndarray]]:
     """One episode and its frames, as :func:`~apprentice.sim.rollout.rollouts` runs it.
 
     Args:
         camera: of the robot file; its first when empty.
+
+    Raises ValueError for a robot without cameras.
     """
+    if not worlds.spec.cameras:
+        raise ValueError(f'robot {worlds.spec.name!r} has no camera to be filmed with; use --films 0')
     filmed = Filmed(worlds, camera or worlds.spec.cameras[0].name)
     expert = worlds.expert() if act is None else None
     episode = next(rollouts(filmed, [seed], act, config, expert=expert))

@@ -149,10 +149,9 @@ class Perturbation:
             gain, damping = _factor(rng, dynamics.gain), _factor(rng, dynamics.damping)
             prm, bias = values.get('actuator_gainprm', actuator), values.get('actuator_biasprm', actuator)
             prm[0] *= gain
-            if (
-                int(scene.model.actuator_biastype[actuator]) == _AFFINE
-            ):  # force = gain * (ctrl - position) ...
-                bias[1] *= gain
+            if int(scene.model.actuator_biastype[actuator]) == _AFFINE:
+                # force = gain * (ctrl - position) + offset - damping * velocity; at rest nothing may move
+                bias[:2] *= gain
                 bias[2] *= damping
             values.set('actuator_gainprm', actuator, prm)
             values.set('actuator_biasprm', actuator, bias)

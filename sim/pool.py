@@ -22,7 +22,9 @@ from typing import Any
 import numpy as np
 
 from apprentice.robot.spec import RobotSpec
+from apprentice.sim.randomize import Randomization
 from apprentice.sim.scene import Scene
+from apprentice.sim.shared_arrays import map_arrays, size_of
 from apprentice.sim.task import Expert
 from apprentice.sim.tasks import load_task
 from apprentice.sim.world import make_worlds
@@ -31,36 +33,6 @@ from apprentice.sim.worlds import Snapshot
 
 class WorkerDied(RuntimeError):
     """A worker process ended by itself; its simulations are lost, the others can be closed in order."""
-
-
-def layout(spec: RobotSpec, count: int) -> dict[str, tuple[tuple[int, ...], str]]:
-    """Arrays in the shared memory: name -> (shape, dtype)."""
-    arrays: dict[str, tuple[tuple[int, ...], str]] = {
-        'targets': ((count, spec.dim), 'f8'),
-        'joints': ((count, spec.dim), 'f8'),
-        'velocities': ((count, spec.dim), 'f8'),
-        'progress': ((count,), 'f8'),
-        'success': ((count,), '?'),
-        'failed': ((count,), '?'),
-    }
-    for camera in spec.cameras:
-        arrays[f'frames/{camera.name}'] = ((count, camera.height, camera.width, 3), 'u1')
-    return arrays
-
-
-def map_arrays(memory: SharedMemory, spec: RobotSpec, count: int) -> dict[str, np.ndarray]:
-    """The arrays of :func:`layout` in a block of shared memory."""
-    arrays, offset = {}, 0
-    for name, (shape, kind) in layout(spec, count).items():
-        arrays[name] = np.ndarray(shape, kind, memory.buf, offset)
-        offset += -(-arrays[name].nbytes // 64) * 64
-    return arrays
-
-
-def size_of(spec: RobotSpec, count: int) -> int:
-    """Bytes of shared memory for :func:`map_arrays`."""
-    sizes = (int(np.prod(shape)) * np.dtype(kind).itemsize for shape, kind in layout(spec, count).values())
-    return sum(-(-size // 64) * 64 for size in sizes)
 
 
 class WorldPool:
@@ -72,12 +44,22 @@ class WorldPool:
     Args:
         workers: processes; 0 takes one for each processor, never more than ``count``.
         task: instead of the robot file's, by name.
-        options: passed to Worlds in the workers (``level``, ``randomization``, ...).
+        level: difficulty of the starts, see Task.start.
+        options: passed to Worlds in the workers (``randomization``, ...).
     """
 
-    def __init__(self, spec: RobotSpec, count: int, workers: int = 0, task: str = '', **options: Any):
+    def __init__(
+        self,
+        spec: RobotSpec,
+        count: int,
+        workers: int = 0,
+        task: str = '',
+        level: float = 1.0,
+        **options: Any,
+    ):
+        _check(count, workers)
         self.spec = spec = spec.with_task(task)
-        self.count = count
+        self.count, self._level = count, level
         workers = min(workers or os.cpu_count() or 1, count)
         bounds = np.linspace(0, count, workers + 1).round().astype(int)
         self._owned = [range(a, b) for a, b in itertools.pairwise(bounds)]
@@ -85,7 +67,7 @@ class WorldPool:
         self._arrays = map_arrays(self._memory, spec, count)
         self.instructions = [''] * count
         self._workers: list[tuple[subprocess.Popen, Connection]] = []
-        setup = {'spec': asdict(spec), 'count': count, 'memory': self._memory.name, **options}
+        setup = {'spec': asdict(spec), 'count': count, 'memory': self._memory.name, 'level': level, **options}
         try:
             for owned in self._owned:
                 self._workers.append(_start_worker())
@@ -94,6 +76,18 @@ class WorldPool:
         except BaseException:
             self.close()
             raise
+
+    @property
+    def level(self) -> float:
+        """Difficulty of the starts from the next reset on, see Task.start."""
+        return self._level
+
+    @level.setter
+    def level(self, level: float) -> None:
+        for worker in range(len(self._workers)):
+            self._send(worker, ('set_level', level))
+        self._receive(range(len(self._workers)))
+        self._level = level
 
     @property
     def max_duration_s(self) -> float:
@@ -183,9 +177,9 @@ class WorldPool:
         """See Worlds.save."""
         return self._ask(sim, ('save', sim))
 
-    def restore(self, sim: int, snapshot: Snapshot) -> None:
-        """See Worlds.restore."""
-        self._ask(sim, ('restore', sim, snapshot))
+    def restore(self, sim: int, snapshot: Snapshot, render: bool = False) -> None:
+        """See Worlds.restore; ``render`` also fills :meth:`frames`."""
+        self._ask(sim, ('restore', sim, snapshot, render))
         self.instructions[sim] = snapshot.instruction
 
     def _ask(self, sim: int, message: tuple) -> Any:
@@ -267,17 +261,39 @@ def open_worlds(spec: RobotSpec, wanted: int, workers: int = 0, **options: Any) 
     """Simulations for ``wanted`` episodes, closed at the end.
 
     A pool with two simulations a worker, so that none waits while another one ends; one world in this
-    process for a robot whose ``simulator.world`` is not ours.
+    process for a robot whose ``simulator.world`` is not ours. Raises ValueError for options that such a
+    world does not have.
     """
+    _check(wanted, workers)
     workers = workers or os.cpu_count() or 1
-    count = max(1, min(wanted, 2 * workers))
-    foreign = 'world' in spec.simulator
-    if foreign and options.get('task'):
-        raise ValueError(
-            f'robot {spec.name!r} brings its own task; {options["task"]!r} cannot be put into it'
-        )
-    worlds = make_worlds(spec, 1) if foreign else WorldPool(spec, count, workers, **options)
+    if 'world' in spec.simulator:
+        _refuse({'task': spec.simulator.get('task'), **options}, spec)
+        worlds = make_worlds(spec, 1)
+    else:
+        worlds = WorldPool(spec, min(wanted, 2 * workers), workers, **options)
     try:
         yield worlds
     finally:
         worlds.close()
+
+
+def _check(count: int, workers: int) -> None:
+    if count < 1:
+        raise ValueError(f'{count} simulations cannot be made; ask for 1 or more')
+    if workers < 0:
+        raise ValueError(f'{workers} workers; use 1 or more, or 0 for one a processor')
+
+
+def _refuse(options: dict[str, Any], spec: RobotSpec) -> None:
+    """Raise ValueError for options that would change something; a foreign world takes none."""
+    plain = {
+        'randomization': lambda value: not Randomization.of(value).active,
+        'level': lambda value: value == 1,
+    }
+    flags = {'task': ' (--sim-task)', 'randomization': ' (--randomization)'}
+    for name, value in options.items():
+        if value not in (None, '') and not plain.get(name, lambda _: False)(value):
+            raise ValueError(
+                f'robot {spec.name!r} brings its own simulation (simulator.world); {name} {value!r} cannot '
+                f'be put into it; leave out {name}{flags.get(name, "")}'
+            )

@@ -11,7 +11,7 @@ from multiprocessing.shared_memory import SharedMemory
 from typing import Any
 
 from apprentice.robot.spec import RobotSpec
-from apprentice.sim.pool import map_arrays
+from apprentice.sim.shared_arrays import map_arrays
 from apprentice.sim.worlds import Worlds
 
 # errors a caller can do something about come through as they are
@@ -59,9 +59,12 @@ class Worker:
     def save(self, sim: int) -> Any:
         return self._worlds.save(sim - self._first)
 
-    def restore(self, sim: int, snapshot: Any) -> None:
+    def restore(self, sim: int, snapshot: Any, render: bool) -> None:
         self._worlds.restore(sim - self._first, snapshot)
-        self._report([sim], True)
+        self._report([sim], render)
+
+    def set_level(self, level: float) -> None:
+        self._worlds.level = level
 
     def _report(self, sims: list[int], render: bool) -> None:
         worlds, mine = self._worlds, self._mine

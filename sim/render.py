@@ -151,6 +151,7 @@ class SceneRenderer:
 
     def close(self) -> None:
         """Free the GL context."""
+        self._gl.make_current()  # names are freed in the current context, which may be another one's
         self._context.free()
         self._gl.free()
 
@@ -172,7 +173,10 @@ def _polish(scene: mujoco.MjvScene) -> None:
         scene.lights[i].diffuse[:] *= 0.6
         scene.lights[i].castshadow = 0
     light = scene.lights[scene.nlight]
-    light.type = int(mujoco.mjtLightType.mjLIGHT_DIRECTIONAL)
+    if hasattr(light, 'type'):
+        light.type = int(mujoco.mjtLightType.mjLIGHT_DIRECTIONAL)
+    else:  # until MuJoCo 3.3.2
+        light.directional = 1
     light.headlight, light.castshadow = 0, 1
     light.pos[:] = (-0.9, -1.2, 2.4)
     light.dir[:] = np.array((0.42, 0.44, -0.8)) / np.linalg.norm((0.42, 0.44, -0.8))

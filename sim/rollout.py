@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Protocol
@@ -19,9 +20,25 @@ from apprentice.sim.worlds import Worlds
 
 Act = Callable[[Observation], np.ndarray]
 ActBatch = Callable[[list[Observation]], np.ndarray]
+Turn = tuple[int, int, int]  # seed of the episode, how often that seed came before, step of the episode
 
 PREDICATE, TIMEOUT, FAULT = 2, 3, 5  # EpisodeState.CAUSE_*
 _LOGGED = ('stamps', 'state', 'action', 'source', 'takeover', 'truth')
+
+
+@dataclass(frozen=True)
+class SeededAct:
+    """A policy that draws noise. It is told whose turn it is, so an episode can have noise of its own,
+    whatever runs beside it and before it.
+
+    Attributes:
+        act: observations and the turn of each, to chunks [B, H, dim].
+    """
+
+    act: Callable[[list[Observation], list[Turn]], np.ndarray]
+
+
+Policy = ActBatch | SeededAct
 
 
 class Simulations(Protocol):
@@ -74,6 +91,7 @@ class _Trial:
     expert: Expert | None
     person: ScriptedPerson | None
     start: float
+    repeat: int = 0
     step: int = 0
     chunk: ActionChunk | None = None
     takeovers: int = 0
@@ -151,7 +169,7 @@ class _Trial:
 def rollouts(
     sims: Simulations,
     seeds: Sequence[int],
-    act: ActBatch | None,
+    act: Policy | None,
     config: RolloutConfig | None = None,
     *,
     expert: Expert | None = None,
@@ -175,6 +193,7 @@ def rollouts(
     ticks = max(1, round(spec.action_dt / period))
     waiting, running = list(seeds)[::-1], dict[int, _Trial]()
     targets = np.tile(spec.vector('home'), (sims.count, 1))
+    times = Counter[int]()
 
     while waiting or running:
         free = [sim for sim in range(sims.count) if sim not in running][: len(waiting)]
@@ -185,8 +204,9 @@ def rollouts(
                 running[sim] = _Trial(
                     spec, config, seed, sims.instructions[sim], sims.joints[sim].copy(),
                     expert if act is None else None,
-                    person(seed) if person and act else None, start=1.0,
+                    person(seed) if person and act else None, start=1.0, repeat=times[seed],
                 )  # fmt: skip
+                times[seed] += 1
         chosen = sorted(running)
         frames, joints = sims.render(chosen), sims.joints
         progress, success = sims.progress(), sims.success()
@@ -217,7 +237,7 @@ def _decide(
     running: dict[int, _Trial],
     seen: dict[int, Observation],
     progress: np.ndarray,
-    act: ActBatch | None,
+    act: Policy | None,
 ) -> None:
     """Who drives this step, and where to."""
     spec, due = sims.spec, []
@@ -234,7 +254,12 @@ def _decide(
             due.append(sim)
     if due:
         assert act is not None
-        chunks = act([seen[sim] for sim in due])
+        observations = [seen[sim] for sim in due]
+        if isinstance(act, SeededAct):
+            turns = [(int(running[s].seed), running[s].repeat, running[s].step) for s in due]
+            chunks = act.act(observations, turns)
+        else:
+            chunks = act(observations)
         for sim, actions in zip(due, chunks, strict=True):
             running[sim].chunk = ActionChunk(running[sim].now, actions, spec.action_dt)
 

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from functools import cache
 from typing import Any
 
 import mujoco
@@ -48,6 +47,7 @@ class Scene:
             _in_degrees(joint for joint in robot.specification.joints if joint.name not in names)
         add_decor(robot.specification)
         self.model: mujoco.MjModel = compile_model(robot.specification, where)
+        self._found: dict[tuple[str, Any], Any] = {}  # tasks ask by name at every step
         self.joints, self.tip_name = robot.joints, robot.tip
         self.scale, self.offset = robot.scale, robot.offset
         self.qpos = np.array([self.address('jnt_qposadr', name) for name in robot.joints])
@@ -66,20 +66,23 @@ class Scene:
                 'name a task, or a part package.module:Class, see robots/sim_arm.yaml'
             ) from None
 
-    @cache  # noqa: B019 - a scene lives as long as its worlds
     def id(self, kind: str, name: str) -> int:
         """Number of a named object; ``kind`` is ``body``, ``geom``, ``site``, ``joint``, ``actuator``, ..."""
-        return int(getattr(self.model, kind)(name).id)
+        if (kind, name) not in self._found:
+            self._found[kind, name] = int(getattr(self.model, kind)(name).id)
+        return self._found[kind, name]
 
-    @cache  # noqa: B019
     def ids(self, kind: str, names: tuple[str, ...]) -> np.ndarray:
         """Numbers [len(names)] of named objects of one kind."""
-        return np.array([self.id(kind, name) for name in names])
+        if (kind, names) not in self._found:
+            self._found[kind, names] = np.array([self.id(kind, name) for name in names])
+        return self._found[kind, names]
 
-    @cache  # noqa: B019
     def address(self, field: str, joint: str) -> int:
         """First entry of a joint in qpos (``jnt_qposadr``) or qvel (``jnt_dofadr``)."""
-        return int(getattr(self.model, field)[self.id('joint', joint)])
+        if (field, joint) not in self._found:
+            self._found[field, joint] = int(getattr(self.model, field)[self.id('joint', joint)])
+        return self._found[field, joint]
 
     def row(self, field: str, name: str) -> int:
         """Row of a named object in a model field such as ``geom_rgba``."""

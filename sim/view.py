@@ -26,6 +26,11 @@ class View:
         return self._physics.count
 
     @property
+    def time(self) -> np.ndarray:
+        """Simulated time [N] since the reset (s)."""
+        return self._physics.read('time').reshape(self.count).copy()
+
+    @property
     def joints(self) -> np.ndarray:
         """Joint positions [N, dim] in the robot file's order and units."""
         return self.scene.offset + self.scene.scale * self._physics.read('qpos')[:, self.scene.qpos]

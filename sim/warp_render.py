@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from apprentice.sim.physics.base import PER_SIMULATION, Physics
+from apprentice.sim.physics.base import Physics
 from apprentice.sim.physics.warp import WarpPhysics, best_device, device_model
 from apprentice.sim.physics.warp_kernels import mjw, unpack, wp
 from apprentice.sim.robots.decor import SKY
@@ -17,9 +17,7 @@ from apprentice.sim.scene import Scene
 
 # what the ray tracer takes from MjData, and from the fields of MjModel that may differ between simulations
 _POSES = ('geom_xpos', 'geom_xmat', 'cam_xpos', 'cam_xmat', 'light_xpos', 'light_xdir', 'flexvert_xpos')
-_LOOKS = ('geom_rgba', 'geom_matid', 'geom_size', 'cam_fovy', 'mat_rgba', 'mat_emission', 'mat_specular',
-          'mat_shininess', 'mat_texid', 'mat_texrepeat', 'light_active', 'light_ambient', 'light_diffuse',
-          'light_specular', 'light_attenuation', 'light_cutoff', 'light_exponent')  # fmt: skip
+_LOOKS = ('geom_rgba', 'geom_matid', 'cam_fovy', 'mat_rgba', 'light_diffuse')
 
 
 class WarpRendering:
@@ -36,10 +34,9 @@ class WarpRendering:
     def __init__(self, scene: Scene, device: str | None = None):
         self._scene, self._device = scene, device
         self._room = 0  # simulations the buffers have room for
-        self._lenses = False  # whether fields of view differ between simulations
+        self._lenses = False  # whether fields of view may be other than the model's
         self._context: Any = None
         self._model: Any = None
-        self._own: dict[str, wp.array] = {}
         self._frames: dict[str, wp.array] = {}
 
     def render(self, physics: Physics, sims: Sequence[int], out: dict[str, np.ndarray]) -> None:
@@ -66,13 +63,13 @@ class WarpRendering:
         """All simulations into the buffers on the device."""
         physics.synchronize()
         with wp.ScopedDevice(physics.device):
-            self._prepare(physics.count, physics.warp_model.cam_fovy.shape[0] > 1)
+            self._prepare(physics.count, physics.own_views)
             self._draw(physics.warp_model, physics.warp_data)
 
     def _draw_some(self, physics: Physics, sims: list[int]) -> None:
         """Upload poses and looks of some simulations, in order, and draw those."""
         poses: dict[str, list[np.ndarray]] = {name: [] for name in _POSES}
-        looks: dict[str, list[np.ndarray]] = {name: [] for name in PER_SIMULATION if name in _LOOKS}
+        looks: dict[str, list[np.ndarray]] = {name: [] for name in _LOOKS}
         for sim in sims:
             model, data = physics.materialize(sim)
             for source, rows in ((data, poses), (model, looks)):
@@ -93,7 +90,7 @@ class WarpRendering:
     def _prepare(self, count: int, lenses: bool) -> None:
         """Buffers for ``count`` simulations on the present device.
 
-        Rays that are the same in every simulation are made once: a quarter faster on a CPU.
+        Rays of the model's own fields of view are made once: a quarter faster on a CPU.
         """
         if count <= self._room and lenses == self._lenses:
             return

@@ -50,7 +50,7 @@ class Worlds:
         spec: the robot; its ``simulator`` section names model and task.
         count: simulations.
         threads: of the physics; 0 takes all processors.
-        engine: ``auto``, ``batch``, ``threads`` or a part ``package.module:Class``.
+        engine: of the physics, see :func:`~apprentice.sim.physics.make_physics`.
         task: instead of the robot file's.
         level: difficulty of the starts, see Task.start.
         rendering: of the frames, see :func:`~apprentice.sim.render.make_rendering`.
@@ -73,18 +73,20 @@ class Worlds:
     ):
         self.spec, self.count, self.level = spec, count, level
         self.scene = Scene(spec, task)
+        self.randomization: Randomization = Randomization.of(randomization)
+        active = self.randomization.active
+        self._perturbation = Perturbation(self.randomization, self.scene) if active else None
+        self._rendering: Rendering = make_rendering(self.scene, rendering, quality)
+        self._film: GlRendering | None = None
+        # last: it may hold threads, a GPU or a process, which an error above would leave behind
         self.physics: Physics = make_physics(self.scene.model, count, threads, engine)
         self.memory: dict[str, np.ndarray] = {}
         self.view = View(self.scene, self.physics, self.memory)
         self.instructions = [''] * count
         self.seeds = np.zeros(count, np.int64)
+        self._started = np.zeros(count, bool)
         self._overrides: list[dict[tuple[str, int], np.ndarray]] = [{} for _ in range(count)]
         self._limits = spec.vector('lower'), spec.vector('upper')
-        self._rendering: Rendering = make_rendering(self.scene, rendering, quality)
-        self._film: GlRendering | None = None
-        self.randomization: Randomization = Randomization.of(randomization)
-        active = self.randomization.active
-        self._perturbation = Perturbation(self.randomization, self.scene) if active else None
 
     @property
     def task(self) -> Task:
@@ -148,7 +150,7 @@ class Worlds:
             remembered |= self._perturbation.memory(seed)
         for name, value in remembered.items():
             self._remember(name, np.asarray(value)[None], [sim])
-        self.instructions[sim], self.seeds[sim] = start.instruction, seed
+        self.instructions[sim], self.seeds[sim], self._started[sim] = start.instruction, seed, True
 
     def _override(self, sim: int, name: str, row: int, value: np.ndarray) -> None:
         self._overrides[sim][name, row] = value
@@ -178,12 +180,20 @@ class Worlds:
         return steps
 
     def progress(self) -> np.ndarray:
-        """Staged progress [N] in [0, 1]."""
-        return self.task.progress(self.view)
+        """Staged progress [N] in [0, 1]; 0 of a simulation that diverged or was never reset."""
+        live = self._live()
+        if not live.any():
+            return np.zeros(self.count)
+        with np.errstate(divide='ignore', invalid='ignore'):  # of those that are not
+            return np.where(live, self.task.progress(self.view), 0.0)
 
     def success(self) -> np.ndarray:
-        """bool [N]; never true of a simulation that diverged."""
-        return self.task.success(self.view) & ~self.failed
+        """bool [N]; never true of a simulation that diverged or was never reset."""
+        live = self._live()
+        return self.task.success(self.view) & live if live.any() else live
+
+    def _live(self) -> np.ndarray:
+        return self._started & ~self.failed
 
     def objects(self, sim: int = 0) -> dict[str, np.ndarray]:
         """Poses [7] (m, base frame; quaternion wxyz) of the objects of one simulation."""
@@ -220,6 +230,7 @@ class Worlds:
         for name, value in snapshot.memory.items():
             self._remember(name, np.asarray(value)[None], [sim])
         self.instructions[sim], self.seeds[sim] = snapshot.instruction, snapshot.seed
+        self._started[sim] = True
 
     def render(
         self, sims: Sequence[int] | None = None, out: dict[str, np.ndarray] | None = None

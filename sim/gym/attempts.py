@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from apprentice.robot.parts import share
+from apprentice.robot.limits import Limits
+from apprentice.robot.parts import find_robot
 from apprentice.robot.spec import CameraSpec, RobotSpec
 from apprentice.sim.task import Task
 from apprentice.sim.tasks import load_task
@@ -24,20 +25,22 @@ def robot_of(task: Task, robot: str | RobotSpec | None) -> RobotSpec:
     """A robot file by path or by name in share/apprentice/robots; default the one the task is made for."""
     if isinstance(robot, RobotSpec):
         return robot
-    name = robot or task.robot
-    is_path = name.endswith(('.yaml', '.yml'))
-    return RobotSpec.load(name if is_path else share('robots', f'{name}.yaml'))
+    return RobotSpec.load(find_robot(robot or task.robot))
 
 
 def with_cameras(
-    spec: RobotSpec, cameras: bool | Sequence[str], size: int | Sequence[int] | None
+    spec: RobotSpec, cameras: bool | str | Sequence[str], size: int | Sequence[int] | None
 ) -> RobotSpec:
     """The robot with all, none or some of its cameras, at another frame size (square, or height, width)."""
     chosen: tuple[CameraSpec, ...] = spec.cameras if cameras is True else ()
     if not isinstance(cameras, bool):
-        chosen = tuple(spec.camera(name) for name in cameras)
+        names = (cameras,) if isinstance(cameras, str) else cameras
+        chosen = tuple(spec.camera(name) for name in names)
     if size is not None:
-        height, width = (size, size) if isinstance(size, int) else size
+        given = np.asarray(size)
+        if given.dtype.kind not in 'iu' or given.shape not in ((), (2,)) or given.min() < 1:
+            raise ValueError(f'image_size must be a number of pixels, or [height, width]; got {size!r}')
+        height, width = np.broadcast_to(given, 2).tolist()
         chosen = tuple(dataclasses.replace(camera, height=height, width=width) for camera in chosen)
     return dataclasses.replace(spec, cameras=chosen)
 
@@ -48,7 +51,7 @@ class Attempts:
     Args:
         task: name in :mod:`apprentice.sim.tasks`, ``package.module:Class``, or a task.
         robot: robot file; default the task's.
-        cameras: True for all of the robot's, or names, or False for none.
+        cameras: True for all of the robot's, or one name or several, or False for none.
         image_size: pixels instead of the robot file's.
         control: ``joint_delta``: action -1 to 1 moves the setpoint by as much as the joint's ``velocity``
             allows in ``action_dt``; ``joint``: -1 to 1 is the joint's range, approached with that speed.
@@ -64,7 +67,7 @@ class Attempts:
         task: str | Task = 'pick',
         robot: str | RobotSpec | None = None,
         *,
-        cameras: bool | Sequence[str] = True,
+        cameras: bool | str | Sequence[str] = True,
         image_size: int | Sequence[int] | None = None,
         control: str = 'joint_delta',
         reward: str = 'success',
@@ -84,7 +87,7 @@ class Attempts:
         self.count, self.control, self.reward, self.instruction = count, control, reward, instruction
         self._lower, self._upper = spec.vector('lower'), spec.vector('upper')
         self._stride = spec.vector('velocity') * spec.action_dt
-        self._jump = spec.vector('jump')
+        self._limits = Limits(spec, spec.action_dt)
         self._ticks = max(1, round(spec.action_dt * spec.control_hz))
         self._limit = max(1, round(loaded.max_duration_s / spec.action_dt))
         self._setpoints = np.tile(spec.vector('home'), (count, 1))
@@ -125,14 +128,13 @@ class Attempts:
             raise ValueError(f'action is not finite: {actions}')
         given, before = np.clip(given, -1, 1), self._setpoints[chosen]
         if self.control == 'joint':
-            wanted = self._lower + (given + 1) / 2 * (self._upper - self._lower) - before
-            step = np.clip(wanted, -self._stride, self._stride)
+            wanted = self._lower + (given + 1) / 2 * (self._upper - self._lower)
         else:
-            step = given * self._stride
+            wanted = before + given * self._stride
         measured = self.worlds.joints[chosen]
-        # as the gate does: never far from where the arm is, always within the limits
-        after = np.clip(before + step, measured - self._jump, measured + self._jump)
-        after = np.clip(after, self._lower, self._upper)
+        measured = np.where(np.isfinite(measured), measured, before)  # of one that has diverged
+        # what the gate permits on a real robot, in one period of action_dt; elementwise, so for all at once
+        after = self._limits.clamp(wanted, before, measured).value
         for tick in range(1, self._ticks + 1):
             between = before + (after - before) * (tick / self._ticks)
             self.worlds.step(between, self.spec.action_dt / self._ticks, chosen)

@@ -8,7 +8,9 @@ with which a package could register itself unasked.)
 
 from __future__ import annotations
 
+import numbers
 import string
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -101,6 +103,7 @@ class ApprenticeEnv(gymnasium.Env):
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[dict[str, Any], dict[str, Any]]:
+        seed = None if seed is None else int(seed)  # Gymnasium takes no integers of NumPy
         super().reset(seed=seed)
         start = int(self.np_random.integers(_SEEDS)) if seed is None else seed
         self.attempts.begin([0], [start], str((options or {}).get('instruction', '')))
@@ -171,10 +174,16 @@ class ApprenticeVectorEnv(VectorEnv):
         self._ended = np.zeros(num_envs, bool)
 
     def reset(
-        self, *, seed: int | list[int | None] | None = None, options: dict[str, Any] | None = None
+        self,
+        *,
+        seed: int | Sequence[int | None] | np.ndarray | None = None,
+        options: dict[str, Any] | None = None,
     ) -> tuple[dict[str, Any], dict[str, Any]]:
         every = range(self.num_envs)
-        seeds = [seed + i for i in every] if isinstance(seed, int) else seed or [None] * self.num_envs
+        if seed is None or isinstance(seed, numbers.Integral):
+            seeds = [None if seed is None else int(seed) + i for i in every]
+        else:
+            seeds = [None if given is None else int(given) for given in seed]  # type: ignore[union-attr]
         if len(seeds) != self.num_envs:
             raise ValueError(f'{len(seeds)} seeds for {self.num_envs} environments')
         if not self._generators:

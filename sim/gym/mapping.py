@@ -7,50 +7,36 @@ the action moves it, and how; docs/robots.md shows it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
-from apprentice.robot.spec import RobotFileError, RobotSpec
+from apprentice.robot.spec import RobotSpec
+from apprentice.sim.robots.section import Section
 
 KINDS = ('relative', 'absolute')
 
 
-def fault(spec: RobotSpec, text: str) -> RobotFileError:
-    return RobotFileError(f'robot {spec.name!r}: simulator.{text}')
-
-
-def mapping(spec: RobotSpec, what: str, value: Any, known: Iterable[str]) -> dict[str, Any]:
-    """A mapping of the section, its keys checked."""
-    if not isinstance(value, Mapping):
-        raise fault(spec, f'{what} must be a mapping, got {value!r}')
-    wrong = sorted({str(key) for key in value} - set(known))
-    if wrong:
-        raise fault(spec, f'{what}: unknown {wrong}; known: {sorted(known)}')
-    return dict(value)
-
-
-def pair(spec: RobotSpec, what: str, value: Any) -> tuple[float, float]:
-    """Two different numbers."""
-    try:
-        first, second = (float(number) for number in value)
-    except (TypeError, ValueError):
-        first = second = np.nan
-    if not np.isfinite([first, second]).all() or first == second:
-        raise fault(spec, f'{what} must be two different numbers, got {value!r}')
-    return first, second
-
-
-def look_up(spec: RobotSpec, what: str, observation: Any, key: str) -> Any:
+def look_up(section: Section, what: str, observation: Any, key: str) -> Any:
     """An entry of nested mappings by its dotted name; the whole observation for an empty one."""
     found = observation
     for name in key.split('.') if key else ():
         if not isinstance(found, Mapping) or name not in found:
             there = sorted(found) if isinstance(found, Mapping) else f'an array of shape {np.shape(found)}'
-            raise fault(spec, f'{what}: the environment gives no {key!r}; there is: {there}')
+            raise section.error(f'{what}: the environment gives no {key!r}; there is: {there}')
         found = found[name]
     return found
+
+
+def numbers_at(section: Section, what: str, observation: Any, key: str, index: int, count: int) -> np.ndarray:
+    """``count`` numbers of an entry from ``index`` on (negative: from its end), float64 [count]."""
+    values = np.ravel(look_up(section, what, observation, key))
+    first = index + len(values) if index < 0 else index
+    if first < 0 or first + count > len(values):
+        asked = f'index {index}' if count == 1 else f'{count} numbers from index {index} on'
+        raise section.error(f'{what}: {asked} of {len(values)} numbers {key!r}; correct index or key')
+    return values[first : first + count].astype(np.float64)
 
 
 class Readings:
@@ -61,34 +47,29 @@ class Readings:
     """
 
     def __init__(self, spec: RobotSpec, what: str):
-        self._spec, self._what = spec, what
-        given = mapping(spec, what, spec.simulator.get(what, {}), spec.joint_names)
-        self._rules: list[tuple[int, str, int, float, float]] = []
+        self._section, self._what = Section(spec), what
+        given = self._section.mapping(what, spec.joint_names)
+        self._rules: list[tuple[int, str, str, int, float, float]] = []
         for number, joint in enumerate(spec.joints):
             if joint.name not in given:
                 continue
             where = f'{what}.{joint.name}'
-            rule = mapping(spec, where, given[joint.name], ('key', 'index', 'values'))
+            rule = self._section.mapping(where, ('key', 'index', 'values'), given[joint.name])
             scale, offset = 1.0, 0.0
             if 'values' in rule:
-                low, high = pair(spec, f'{where}.values', rule['values'])
+                low, high = self._section.pair(rule['values'], f'{where}.values')
                 scale = (joint.upper - joint.lower) / (high - low)
                 offset = joint.lower - scale * low
-            self._rules.append((number, str(rule.get('key', '')), int(rule.get('index', 0)), scale, offset))
+            index = self._section.whole(rule.get('index', 0), f'{where}.index')
+            self._rules.append((number, where, str(rule.get('key', '')), index, scale, offset))
 
     def __bool__(self) -> bool:
         return bool(self._rules)
 
     def read(self, observation: Any, out: np.ndarray) -> None:
         """Fill ``out`` [dim] where there is a reading."""
-        for number, key, index, scale, offset in self._rules:
-            values = np.ravel(look_up(self._spec, self._what, observation, key))
-            if not -len(values) <= index < len(values):
-                name = self._spec.joint_names[number]
-                raise fault(
-                    self._spec, f'{self._what}.{name}: index {index} of {len(values)} numbers {key!r}'
-                )
-            out[number] = offset + scale * float(values[index])
+        for number, where, key, index, scale, offset in self._rules:
+            out[number] = offset + scale * numbers_at(self._section, where, observation, key, index, 1)[0]
 
 
 class Commands:
@@ -104,38 +85,40 @@ class Commands:
     """
 
     def __init__(self, spec: RobotSpec, low: np.ndarray, high: np.ndarray):
-        self._low, self._high = low, high
+        self._low, self._high, section = low, high, Section(spec)
         self._rest = np.clip(np.zeros(len(low)), low, high)
-        rest = spec.simulator.get('rest', {})
-        for place, value in mapping(spec, 'rest', rest, [str(key) for key in rest]).items():
-            self._rest[self._checked(spec, 'rest', place)] = float(value)
-        given = mapping(spec, 'action', spec.simulator.get('action', {}), spec.joint_names)
+        for place, value in section.mapping('rest').items():
+            index = self._checked(section, 'rest', place)
+            self._rest[index] = section.number(value, f'rest.{place}', positive=False)
+        given = section.mapping('action', spec.joint_names)
         self._rules = []
         for number, joint in enumerate(spec.joints):
             where = f'action.{joint.name}'
             if joint.name not in given:
-                raise fault(spec, f'{where} is missing; say which entry of the action moves it: {{index: 0}}')
+                raise section.error(
+                    f'{where} is missing; say which entry of the action moves it: {{index: 0}}'
+                )
             keys = ('index', 'kind', 'scale', 'damping', 'values')
-            rule = mapping(spec, where, given[joint.name], keys)
-            index = self._checked(spec, where, rule.get('index'))
+            rule = section.mapping(where, keys, given[joint.name])
+            index = self._checked(section, where, rule.get('index'))
             kind = rule.get('kind', 'relative')
             if kind not in KINDS:
-                raise fault(spec, f'{where}.kind {kind!r} is unknown; use one of {KINDS}')
+                raise section.error(f'{where}.kind {kind!r} is unknown; use one of {KINDS}')
             if kind == 'relative':
-                scale = float(rule.get('scale', 1.0))
+                scale = section.number(rule.get('scale', 1.0), f'{where}.scale', positive=False)
                 if scale == 0:
-                    raise fault(spec, f'{where}.scale must not be 0')
-                self._rules.append((number, index, 1 / scale, 0.0, float(rule.get('damping', 0.0)), True))
+                    raise section.error(f'{where}.scale must not be 0')
+                damping = section.number(rule.get('damping', 0.0), f'{where}.damping', positive=False)
+                self._rules.append((number, index, 1 / scale, 0.0, damping, True))
                 continue
-            ends = rule.get('values', (low[index], high[index]))
-            first, second = pair(spec, f'{where}.values', ends)
+            first, second = section.pair(rule.get('values', (low[index], high[index])), f'{where}.values')
             slope = (second - first) / (joint.upper - joint.lower)
             self._rules.append((number, index, slope, first - slope * joint.lower, 0.0, False))
 
-    def _checked(self, spec: RobotSpec, where: str, index: Any) -> int:
+    def _checked(self, section: Section, where: str, index: Any) -> int:
         size = len(self._low)
         if not isinstance(index, int) or isinstance(index, bool) or not 0 <= index < size:
-            raise fault(spec, f'{where}: index {index!r} is none of the {size} entries of the action')
+            raise section.error(f'{where}: index {index!r} is none of the {size} entries of the action')
         return index
 
     def action(self, setpoint: np.ndarray, position: np.ndarray, velocity: np.ndarray) -> np.ndarray:

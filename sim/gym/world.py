@@ -7,6 +7,7 @@ robot; docs/robots.md says what the robot file needs.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from typing import Any
 
@@ -16,19 +17,38 @@ import numpy as np
 from apprentice.robot.spec import RobotSpec
 from apprentice.sim.gym.simulation import GymSimulation
 from apprentice.sim.kinematics import Kinematics
+from apprentice.sim.robots.section import Section
 from apprentice.sim.task import Expert
 from apprentice.sim.world import World
+
+
+def _refuse(spec: RobotSpec, options: dict[str, Any]) -> None:
+    given = sorted(name for name, value in options.items() if value is not None)
+    if given:
+        raise ValueError(
+            f'robot {spec.name!r}: a Gymnasium environment brings its own physics; '
+            f'leave {", ".join(given)} out'
+        )
 
 
 class GymWorlds:
     """``count`` environments of one robot file, one after the other; what rollouts need of Worlds.
 
-    An environment that ends its episode, or whose numbers are not finite, stands still until its next reset.
+    An environment that ends its episode, that raises in a step, or whose numbers are not finite, stands still
+    until its next reset. ``options`` of our own worlds are refused with a ValueError.
     """
 
-    def __init__(self, spec: RobotSpec, count: int = 1):
+    def __init__(self, spec: RobotSpec, count: int = 1, **options: Any):
+        _refuse(spec, options)
         self.spec, self.count = spec, count
-        self.simulations = [GymSimulation(spec) for _ in range(count)]
+        with contextlib.ExitStack() as made:  # closes them if a later one cannot be made
+            self.simulations = [
+                made.enter_context(contextlib.closing(GymSimulation(spec))) for _ in range(count)
+            ]
+            self._max_duration_s = Section(spec).number(
+                spec.simulator.get('max_duration_s', 8.0), 'max_duration_s'
+            )
+            made.pop_all()
         self.instruction = str(spec.simulator.get('instruction', spec.simulator.get('env', spec.name)))
         self.instructions = [self.instruction] * count
         self.seeds = np.zeros(count, np.int64)
@@ -36,7 +56,7 @@ class GymWorlds:
     @property
     def max_duration_s(self) -> float:
         """``simulator.max_duration_s`` of the robot file; 8 s without it."""
-        return float(self.spec.simulator.get('max_duration_s', 8.0))
+        return self._max_duration_s
 
     @property
     def joints(self) -> np.ndarray:
@@ -50,7 +70,7 @@ class GymWorlds:
 
     @property
     def failed(self) -> np.ndarray:
-        """bool [N]: environments whose numbers are not finite."""
+        """bool [N]: environments that raised or whose numbers are not finite."""
         return np.array([simulation.failed for simulation in self.simulations])
 
     def reset(self, sims: Sequence[int], seeds: Sequence[int], instruction: str = '') -> list[str]:
@@ -112,11 +132,15 @@ class GymWorld(World):
 
     many = GymWorlds
 
-    def __init__(self, spec: RobotSpec, seed: int = 0):
+    def __init__(self, spec: RobotSpec, seed: int = 0, **options: Any):
         self.spec = spec
-        self.worlds: Any = GymWorlds(spec, 1)
+        self.worlds: Any = GymWorlds(spec, 1, **options)
         self._time, self._steps_done = 0.0, 0
-        self.reset(seed)
+        try:
+            self.reset(seed)
+        except BaseException:
+            self.close()
+            raise
 
     @property
     def model(self) -> mujoco.MjModel:

@@ -128,6 +128,10 @@ def check_supported(model: mujoco.MjModel) -> None:
         if int(model.eq_obj2id[i]) not in model.actuator_trnid[:, 0]:
             leader = model.joint(int(model.eq_obj2id[i])).name
             refuse(f'a joint coupled to {leader!r}', 'give that joint a position actuator')
+    if model.npair:
+        bodies = model.geom_bodyid[[int(model.pair_geom1[0]), int(model.pair_geom2[0])]]
+        names = ' and '.join(repr(model.body(int(body)).name) for body in bodies)
+        refuse(f'contact pair of bodies {names}', 'use contype, conaffinity and exclude')
     if model.ntendon:
         refuse(f'tendon {model.tendon(0).name!r}', 'drive joints')
     for i in range(model.nu):

@@ -31,6 +31,7 @@ _TYPES = {
 _SIZES = {'sphere': 1, 'box': 3}
 _SMALL_MASS, _SMALL_INERTIA = 1e-3, 1e-6  # kg, kg m2: PhysX needs both above zero
 _DOT = 0.001  # m, radius of the invisible shape of a link without geoms
+_PARENTS_TOUCH = int(mujoco.mjtDisableBit.mjDSBL_FILTERPARENT)
 _GREY = (0.5, 0.5, 0.5, 1.0)  # MuJoCo's default colour
 FILTER_BITS = 31
 
@@ -184,7 +185,7 @@ def _describe_dof(model: mujoco.MjModel, drive: Drive) -> dict[str, Any]:
         'damping': drive.damping,
         'effort': drive.effort,
         'armature': float(model.dof_armature[dof]),
-        'friction': float(model.dof_frictionloss[dof]),
+        'friction': 0.0,  # a coefficient in Isaac Gym; MuJoCo's frictionloss is a force
     }
 
 
@@ -202,15 +203,12 @@ def ground(model: mujoco.MjModel) -> list[dict[str, Any]]:
 def collision_filters(model: mujoco.MjModel) -> dict[int, int]:
     """Filter bits of each geom: in Isaac Gym shapes that share a bit do not collide.
 
-    MuJoCo's contype and conaffinity decide which pairs do; for geoms of one body, and for two that are fixed
-    to the world, it does not matter. Every pair that must not collide gets a common bit; a bit may serve a
-    whole set of geoms of which no two need to collide. Raises ValueError if the bits do not suffice.
+    For geoms of one body, and for two that are fixed to the world, it does not matter. Every pair that must
+    not collide gets a common bit; a bit may serve a whole set of geoms of which no two need to collide.
+    Raises ValueError if the bits do not suffice.
     """
     geoms = [i for i in range(model.ngeom) if int(model.geom_type[i]) in _TYPES]
-    type_, affinity = model.geom_contype, model.geom_conaffinity
-    apart = {
-        a: {b for b in geoms if not ((type_[a] & affinity[b]) | (type_[b] & affinity[a]))} for a in geoms
-    }
+    apart = _apart(model, geoms)
     owner, weld = model.geom_bodyid, model.body_weldid[model.geom_bodyid]
     alike = {a: {b for b in geoms if owner[a] == owner[b] or weld[a] == weld[b] == 0} for a in geoms}
     filters = dict.fromkeys(geoms, 0)
@@ -222,7 +220,7 @@ def collision_filters(model: mujoco.MjModel) -> dict[int, int]:
             if bit == FILTER_BITS:
                 raise ValueError(
                     f'Isaac Gym adapter: more than {FILTER_BITS} sets of geoms that do not collide; '
-                    'use fewer values of contype and conaffinity'
+                    'use fewer values of contype and conaffinity, and fewer excluded pairs of bodies'
                 )
             members = {a, b}
             for c in geoms:
@@ -232,6 +230,32 @@ def collision_filters(model: mujoco.MjModel) -> dict[int, int]:
                 filters[member] |= 1 << bit
             bit += 1
     return filters
+
+
+def _apart(model: mujoco.MjModel, geoms: list[int]) -> dict[int, set[int]]:
+    """For each geom those that MuJoCo never lets it touch, by the rules of its collision detection.
+
+    They are contype and conaffinity; bodies welded to each other; parent and child, where welded bodies count
+    as one and what is fixed to the world touches everything; and excluded pairs of bodies.
+    """
+    kind, affinity = model.geom_contype.tolist(), model.geom_conaffinity.tolist()
+    owner = model.geom_bodyid.tolist()
+    weld, excluded = model.body_weldid.tolist(), set(model.exclude_signature.tolist())
+    parent = model.body_weldid[model.body_parentid[model.body_weldid]].tolist()
+    filter_parents = not int(model.opt.disableflags) & _PARENTS_TOUCH
+
+    def never(a: int, b: int) -> bool:
+        first, second = sorted((owner[a], owner[b]))
+        one, other = weld[first], weld[second]
+        related = one and other and (parent[one] == other or parent[other] == one)
+        return (
+            not (kind[a] & affinity[b] or kind[b] & affinity[a])
+            or one == other
+            or bool(filter_parents and related)
+            or (first << 16) + second in excluded
+        )
+
+    return {a: {b for b in geoms if never(a, b)} for a in geoms}
 
 
 def _text(values: Any) -> str:

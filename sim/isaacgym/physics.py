@@ -10,13 +10,14 @@ from __future__ import annotations
 
 import copy
 import logging
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import mujoco
 import numpy as np
 
 from apprentice.sim.isaacgym import actors, assets
 from apprentice.sim.isaacgym.frames import matrices, multiply, to_wxyz, to_xyzw
+from apprentice.sim.isaacgym.hiding import AWAY, Place
 from apprentice.sim.isaacgym.model_values import ModelValues
 from apprentice.sim.isaacgym.process import Options, WorkerProcess
 
@@ -53,14 +54,10 @@ class IsaacGymPhysics:
         self.options = options or Options()
         self.failed = np.zeros(count, bool)
         self.actors = actors.scene_actors(model)
-        self._drives = [
-            drive
-            for actor in self.actors
-            for link in actor.links
-            for drive in (actors.drives(model)[joint] for joint in link.joints)
-        ]
         self._floating = [actor for actor in self.actors if actor.free >= 0]
         self.links = [link for actor in self.actors for link in actor.links]
+        drives = actors.drives(model)
+        self._drives = [drives[joint] for link in self.links for joint in link.joints]
         self._tracked = np.array([i for i, link in enumerate(self.links) if link.tracked], int)
         self._bodies = np.array([self.links[i].body for i in self._tracked], int)
         self._qpos = np.array([int(model.jnt_qposadr[drive.joint]) for drive in self._drives], int)
@@ -78,12 +75,12 @@ class IsaacGymPhysics:
         self.worker = WorkerProcess(self.options)
         try:
             self._create(threads)
+            self.values = ModelValues(
+                model, self.worker, self.links, self._drives, count, self.options.device
+            )
         except BaseException:
             self.worker.close()
             raise
-        self.values = ModelValues(
-            self.model, self.worker, self.links, self._drives, count, self.options.device
-        )
 
     def _create(self, threads: int) -> None:
         model, sizes = self.model, (len(self._floating), len(self._drives), len(self.links))
@@ -95,8 +92,8 @@ class IsaacGymPhysics:
             ['body', 'float32', [self.count, sizes[2], 13]],
             ['dirty', 'uint8', [self.count]],
         ]
-        memory, self._arrays = self.worker.share(arrays)
         files = [assets.write_asset(model, actor, self.worker.folder) for actor in self.actors]
+        memory, self._arrays = self.worker.share(arrays)
         self.worker.call(
             'create',
             memory=memory,
@@ -165,30 +162,49 @@ class IsaacGymPhysics:
         self._derived.clear()
 
     def step(self, substeps: int, sims: Sequence[int] | None = None) -> None:
+        self._set_aside()
         moving = ~self.failed
         if sims is not None:
-            chosen = np.zeros(self.count, bool)
-            chosen[np.asarray(sims, int)] = True
-            moving &= chosen
+            moving &= np.isin(np.arange(self.count), np.asarray(sims, int))
         if not moving.any() or substeps < 1:
             return
         self._upload()
+        self._dirty[:] = True  # should the call not end
         self.worker.call('step', substeps=int(substeps))
         self._dirty = ~moving  # what stands still is put back before the next step
         self._download(np.flatnonzero(moving), substeps)
 
-    def synchronise(self) -> None:
-        """Have Isaac Gym's scene show the present states; graphics follow positions only in a step.
+    def synchronize(self, hidden: Collection[Place] = ()) -> None:
+        """Have Isaac Gym's scene show the present states, but ``hidden`` far away, see :class:`.Hiding`.
 
-        The step made for it is undone: every simulation is put back before the next one.
+        Graphics follow positions only in a step. It is undone: all are put back before the next one.
         """
-        if self._dirty.any():
-            self._upload()
-            self.worker.call('step', substeps=1)
-            self._dirty[:] = True
+        self._set_aside()
+        self._dirty[[sim for sim, _, _ in hidden]] = True
+        if not self._dirty.any():
+            return
+        self._upload()
+        for sim, name, column in hidden:
+            self._arrays[name][sim, column, 0] -= AWAY  # x of a root, or a joint's position
+            if name == 'dof':
+                self._arrays['target'][sim, column] -= AWAY
+        self._dirty[:] = True
+        self.worker.call('step', substeps=1)
+
+    def _set_aside(self) -> None:
+        """Mark simulations in which a caller wrote what is no number: PhysX must never get it."""
+        for names in (('qpos', 'qvel'), ('ctrl',)):
+            values = np.concatenate([self._state[name] for name in names], axis=1)
+            bad = ~(np.abs(values) < LARGEST).all(1)  # so written, it is true of NaN too
+            for name in names:
+                self._state[name][bad] = self._defaults[name]
+            self.failed[bad] = self._dirty[bad] = True
+            if 'qpos' in names and bad.any():
+                self.forward(np.flatnonzero(bad))
 
     def _upload(self) -> None:
         arrays, state, model = self._arrays, self._state, self.model
+        self.worker.settle()
         self.values.apply()
         arrays['dirty'][:] = self._dirty
         for i, drive in enumerate(self._drives):
@@ -235,7 +251,7 @@ class IsaacGymPhysics:
     def _addresses(self, actor: actors.Actor) -> tuple[int, int]:
         return int(self.model.jnt_qposadr[actor.free]), int(self.model.jnt_dofadr[actor.free])
 
-    def forward(self, sims: Sequence[int]) -> None:
+    def forward(self, sims: Sequence[int] | np.ndarray) -> None:
         """Poses at the written positions, by MuJoCo's kinematics: Isaac Gym computes them in a step only."""
         for sim in sims:
             self._scratch.qpos[:] = self._state['qpos'][sim]
@@ -247,7 +263,7 @@ class IsaacGymPhysics:
         self, body: int, position: np.ndarray, quaternion: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray]:
         """Pose (m; wxyz) in the world of one given in the frame of a body that does not move."""
-        place, turn = self._defaults['xpos'][body], self._defaults['xquat'][body]
+        place, turn = (self._defaults[name][body] for name in ('xpos', 'xquat'))
         return place + matrices(turn) @ position, multiply(turn, np.asarray(quaternion))
 
     def save(self, sim: int) -> np.ndarray:

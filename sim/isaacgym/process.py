@@ -36,7 +36,15 @@ _LOG_LINES = 12
 
 
 class IsaacGymUnavailable(ImportError):
-    """Isaac Gym cannot be used here; the message says what to get, where, and what to take instead."""
+    """Isaac Gym cannot be used here; the message says what to get, where, and what to take instead.
+
+    Attributes:
+        cause: what is wrong, one sentence.
+    """
+
+    def __init__(self, cause: str, details: str = ''):
+        super().__init__('\n'.join(filter(None, [f'{cause}. {REMEDY}', details])))
+        self.cause = cause
 
 
 class IsaacGymError(RuntimeError):
@@ -70,12 +78,14 @@ class WorkerProcess:
 
     def __init__(self, options: Options):
         if not options.python:
-            raise IsaacGymUnavailable(f'{PYTHON} is not set. {REMEDY}')
-        python = shutil.which(os.path.expanduser(options.python))
-        if python is None:
-            raise IsaacGymUnavailable(f'{PYTHON}={options.python} is no program. {REMEDY}')
-        self._options, self._number = options, 0
-        self.folder = Path(tempfile.mkdtemp(prefix='apprentice_isaacgym_'))  # readable by this user only
+            raise IsaacGymUnavailable(f'{PYTHON} is not set')
+        found = shutil.which(os.path.expanduser(options.python))
+        if found is None:
+            raise IsaacGymUnavailable(f'{PYTHON}={options.python} is no program')
+        python = os.path.abspath(found)  # the worker starts in another folder
+        self._options = options
+        self._number = self._answered = 0  # of the last call, of the last answer
+        self.folder = Path(tempfile.mkdtemp(prefix=protocol.PREFIX))  # readable by this user only
         self._memory: list[Path] = []
         self._token = secrets.token_hex(16)
         self._connection: socket.socket | None = None
@@ -93,29 +103,33 @@ class WorkerProcess:
             listener.listen(1)
             listener.settimeout(_SLICE_S)
             with self._log.open('wb') as log:
-                self._process = subprocess.Popen(
-                    [python, str(Path(__file__).with_name('worker.py')), str(address)],
-                    stdin=subprocess.DEVNULL,
-                    stdout=log,
-                    stderr=subprocess.STDOUT,
-                    env=self._environment(python),
-                    cwd=self.folder,
-                )
+                try:
+                    self._process = subprocess.Popen(
+                        [python, str(Path(__file__).with_name('worker.py')), str(address)],
+                        stdin=subprocess.DEVNULL,
+                        stdout=log,
+                        stderr=subprocess.STDOUT,
+                        env=self._environment(python),
+                        cwd=self.folder,
+                    )
+                except OSError as error:
+                    raise IsaacGymUnavailable(f'{python} cannot be started: {error}') from error
             end = time.monotonic() + self._options.start_s
             while self._connection is None:
                 with contextlib.suppress(TimeoutError):
                     self._connection, _ = listener.accept()
                 if self._connection is None and self._process.poll() is not None:
-                    raise IsaacGymUnavailable(f'{python} ended while starting. {REMEDY}.\n{self.output()}')
+                    raise IsaacGymUnavailable(f'{python} ended while starting', self.output())
                 if self._connection is None and time.monotonic() > end:
-                    raise IsaacGymUnavailable(f'{python} did not answer in time. {REMEDY}.\n{self.output()}')
+                    raise IsaacGymUnavailable(f'{python} did not answer in time', self.output())
         try:
             hello = self._answer(0, 'start', self._options.start_s)
-        except IsaacGymError as error:
-            raise IsaacGymUnavailable(f'{python} cannot import Isaac Gym: {error}\n{REMEDY}') from error
-        protocol.check(hello, protocol.HELLO, 'hello')
+            protocol.check(hello, protocol.HELLO, 'hello')
+        except (IsaacGymError, protocol.ProtocolError) as error:
+            cause, _, details = str(error).partition('\n')
+            raise IsaacGymUnavailable(f'{python} cannot import Isaac Gym: {cause}', details) from error
         if not hmac.compare_digest(hello['token'], self._token) or hello['protocol'] != protocol.VERSION:
-            raise IsaacGymUnavailable(f'{python}: something other than our worker answered; try again')
+            raise IsaacGymUnavailable(f'{python}: something other than our worker answered')
         self.versions: dict[str, str] = {'python': hello['python'], **hello['versions']}
 
     def _environment(self, python: str) -> dict[str, str]:
@@ -140,13 +154,25 @@ class WorkerProcess:
         return '\n'.join(['Last output of the worker:', *(lines[-_LOG_LINES:] or ['(none)'])])
 
     def share(self, arrays: list[list[Any]]) -> tuple[str, dict[str, np.ndarray]]:
-        """A mapped file with the arrays [name, dtype, shape]: (its path, the arrays, zeroed)."""
+        """A mapped file with the arrays [name, dtype, shape]: (its path, the arrays, zeroed).
+
+        The worker removes its name once it has mapped it. Raises IsaacGymError where it does not fit.
+        """
         folder = '/dev/shm' if os.path.isdir('/dev/shm') else str(self.folder)
-        handle, name = tempfile.mkstemp(prefix='apprentice_isaacgym_', dir=folder)
+        size = protocol.memory_size(arrays)
+        handle, name = tempfile.mkstemp(prefix=protocol.PREFIX, dir=folder)
         self._memory.append(Path(name))
-        with os.fdopen(handle, 'wb') as file:
-            file.truncate(protocol.memory_size(arrays))
-        return name, protocol.map_arrays(name, arrays)
+        try:
+            os.posix_fallocate(handle, 0, size)  # a hole would end the process when it is written
+            return name, protocol.map_arrays(name, arrays)
+        except OSError as error:
+            self._unlink()
+            raise IsaacGymError(
+                f'{size / 1e6:.0f} MB of shared memory do not fit into {folder} ({error.strerror}); '
+                'take fewer simulations or smaller frames, or more room (in a container: --shm-size)'
+            ) from error
+        finally:
+            os.close(handle)
 
     def call(self, name: str, **arguments: Any) -> dict[str, Any]:
         """Have the worker do something; returns its result. Raises IsaacGymError."""
@@ -163,8 +189,14 @@ class WorkerProcess:
             raise self._died(name) from error
         result = self._answer(self._number, name, limit)
         if name in ('create', 'cameras'):
-            self._unlink()  # both ends have mapped it; so nothing is left when one of them is killed
+            self._unlink()
         return result
+
+    def settle(self) -> None:
+        """Wait for the end of a call that was interrupted (Ctrl-C): the worker may still use the arrays."""
+        if self._answered < self._number and self._connection is not None:
+            with contextlib.suppress(IsaacGymError):  # of a call that nobody waits for any more
+                self._answer(self._number, 'an interrupted call', self._options.call_s)
 
     def _unlink(self) -> None:
         for path in self._memory:
@@ -181,12 +213,17 @@ class WorkerProcess:
             raise IsaacGymError(f'{name}: {error}. {self.output()}') from error
         if message is None:
             raise self._died(name)
-        if not isinstance(message, dict) or message.get('id') != number:
+        found = message.get('id') if isinstance(message, dict) else None
+        if isinstance(found, int) and self._answered < found < number:  # of a call that was interrupted
+            self._answered = found
+            return self._answer(number, name, limit_s)
+        self._answered = number
+        if not isinstance(message, dict) or found != number:
             raise IsaacGymError(f'{name}: not an answer to call {number}: {str(message)[:200]}')
         if 'error' in message:
             protocol.check(message['error'], protocol.FAILURE, 'error')
-            found = message['error']
-            raise IsaacGymError(f'{name}: {found["kind"]}: {found["message"]}\n{found["traceback"]}')
+            failure = message['error']
+            raise IsaacGymError(f'{name}: {failure["kind"]}: {failure["message"]}\n{failure["traceback"]}')
         if not isinstance(message.get('result'), dict):
             raise IsaacGymError(f'{name}: an answer without a result: {str(message)[:200]}')
         return message['result']
@@ -198,9 +235,13 @@ class WorkerProcess:
         end = time.monotonic() + limit_s
         self._connection.settimeout(_SLICE_S)
         while True:
-            with contextlib.suppress(TimeoutError):
+            try:
                 self._connection.recv(1, socket.MSG_PEEK)
                 return
+            except TimeoutError:
+                pass
+            except OSError as error:  # it ended before it had read the call
+                raise self._died(name) from error
             if self._process.poll() is not None:
                 raise self._died(name)
             if time.monotonic() > end:

@@ -14,6 +14,7 @@ import struct
 import numpy as np
 
 VERSION = 1
+PREFIX = 'apprentice_isaacgym_'  # of our folders and files
 LARGEST = 64 * 1024 * 1024  # bytes of one message; a scene description is far smaller
 _LENGTH = struct.Struct('>I')
 _NUMBER = (int, float)

@@ -11,6 +11,7 @@ import numpy as np
 
 from apprentice.robot.spec import CameraSpec
 from apprentice.sim.isaacgym.frames import camera_rotation, horizontal_field_of_view
+from apprentice.sim.isaacgym.hiding import Hiding
 from apprentice.sim.isaacgym.physics import IsaacGymPhysics
 from apprentice.sim.physics.base import Physics
 from apprentice.sim.scene import Scene
@@ -41,25 +42,28 @@ class IsaacGymRendering:
     def __init__(self, scene: Scene):
         self._scene = scene
         self._physics: IsaacGymPhysics | None = None
+        self._hiding: Hiding | None = None
         self._frames: dict[str, np.ndarray] = {}
         self._sent: dict[tuple[int, int], tuple] = {}
 
     def render(self, physics: Physics, sims: Sequence[int], out: dict[str, np.ndarray]) -> None:
         """One frame of every camera into ``out``: name -> uint8 [len(sims), H, W, 3] RGB.
 
-        Raises ValueError for another engine, and for lights, materials and hidden geoms that differ between
+        What is hidden (an alpha of 0) is moved out of view, see :class:`.hiding.Hiding`. Raises ValueError
+        where it cannot be, for another engine, and for lights and materials that differ between
         simulations, which Isaac Gym cannot show.
         """
         if not isinstance(physics, IsaacGymPhysics):
             raise ValueError(
                 f'IsaacGymRendering draws IsaacGymPhysics, not {type(physics).__name__}; use gl or warp'
             )
-        if physics is not self._physics:
+        if physics is not self._physics or self._hiding is None:
             self._make(physics)
+            self._hiding = Hiding(physics.model, physics.actors)
         for sim in sims:
             self._pose_cameras(physics, sim)
         physics.values.apply()
-        physics.synchronise()
+        physics.synchronize(self._hiding.places(physics.values, sims))
         physics.worker.call('render', sims=[int(sim) for sim in sims])
         for name, frames in out.items():
             frames[:] = self._frames[name][list(sims)]
@@ -147,5 +151,5 @@ class IsaacGymRendering:
 
     def close(self) -> None:
         """The sensors end with the engine's worker."""
-        self._physics = None
+        self._physics = self._hiding = None
         self._frames = {}

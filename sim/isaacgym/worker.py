@@ -44,7 +44,7 @@ class Worker:
         while True:
             message = protocol.receive(self._connection)
             if message is None:
-                shutil.rmtree(os.path.dirname(sys.argv[1]), ignore_errors=True)
+                remove_folder(os.path.dirname(os.path.abspath(sys.argv[1])))
                 return
             number, call = -1, ''
             try:
@@ -58,10 +58,9 @@ class Worker:
                 return
 
     def _create(self, memory, arrays, **description):
-        from apprentice_isaacgym.protocol import map_arrays
         from apprentice_isaacgym.simulation import Simulation
 
-        self._simulation = Simulation(self._library, description, map_arrays(memory, arrays))
+        self._simulation = Simulation(self._library, description, take_arrays(memory, arrays))
 
     def _step(self, substeps):
         self._simulation.step(substeps)
@@ -80,9 +79,8 @@ class Worker:
 
     def _cameras(self, memory, arrays, cameras):
         from apprentice_isaacgym.cameras import Cameras
-        from apprentice_isaacgym.protocol import map_arrays
 
-        world, views = self._simulation.world, map_arrays(memory, arrays)
+        world, views = self._simulation.world, take_arrays(memory, arrays)
         self._sensors = Cameras(self._library, world, cameras, views)
         return {'focal_lengths': self._sensors.focal_lengths()}
 
@@ -95,6 +93,24 @@ class Worker:
     def _close(self):
         if self._simulation is not None:
             self._simulation.world.gym.destroy_sim(self._simulation.world.sim)
+
+
+def take_arrays(memory, arrays):
+    """Map shared memory and remove its name: nothing is left when both ends are gone, however they ended."""
+    from apprentice_isaacgym.protocol import PREFIX, map_arrays
+
+    views = map_arrays(memory, arrays)
+    if os.path.basename(memory).startswith(PREFIX):
+        os.unlink(memory)
+    return views
+
+
+def remove_folder(folder):
+    """Remove a folder of ours, and no other, whatever path the worker was started with."""
+    from apprentice_isaacgym.protocol import PREFIX
+
+    if os.path.basename(folder).startswith(PREFIX):
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def failure(error):

@@ -39,4 +39,8 @@ def make_physics(model: mujoco.MjModel, count: int, threads: int = 0, engine: st
         return BatchPhysics(model, count, threads)
     if engine == 'threads':
         return ThreadPhysics(model, count, threads)
-    return load_part(_OPTIONAL.get(engine, engine))(model, count, threads)
+    part = _OPTIONAL.get(engine, engine)
+    if ':' not in part:
+        known = ['auto', 'batch', 'threads', *_OPTIONAL]
+        raise ValueError(f'there is no engine {engine!r}; use one of {known}, or package.module:Class')
+    return load_part(part)(model, count, threads)

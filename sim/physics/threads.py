@@ -33,7 +33,7 @@ class ThreadPhysics:
 
     def read(self, name: str) -> np.ndarray:
         if self.count == 1:
-            return getattr(self._data[0], name)[None]
+            return np.asarray(getattr(self._data[0], name))[None]  # time is a plain number
         return np.stack([getattr(data, name) for data in self._data])
 
     def write(self, name: str, index: int | Sequence[int], values: np.ndarray, sims: Sequence[int]) -> None:

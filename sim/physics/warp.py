@@ -80,10 +80,8 @@ class WarpPhysics:
             try:
                 self.warp_model = mjw.put_model(self._scratch_model)
             except (NotImplementedError, ValueError) as error:
-                raise ValueError(
-                    f'MuJoCo Warp cannot simulate this model: {error} '
-                    "Change the model, or take engine 'batch'"
-                ) from error
+                remedy = "Change the model, or take engine 'batch'"
+                raise ValueError(f'MuJoCo Warp cannot simulate this model: {error} {remedy}') from error
             if deterministic and self.device.is_cuda:
                 self.warp_model.opt.deterministic = int(mjw.DeterminismType.ALL)
             self.warp_model.opt.warn_overflow = 0  # reported by step() instead
@@ -97,9 +95,9 @@ class WarpPhysics:
             self._kept = [wp.zeros_like(values) for values in self._live]
             self._held, self._unsound, self._nobody = (wp.zeros(count, dtype=wp.int32) for _ in range(3))
         self._host: dict[str, np.ndarray] = {}  # what was read since the last step
-        self._written: set[str] = set()
         self._own: dict[str, np.ndarray] = {}  # model values that differ between simulations
-        self._own_written: set[str] = set()
+        # to be uploaded; and fields that others write on the device, see tensor()
+        self._written, self._own_written, self._exposed = (set[str]() for _ in range(3))
         self._graph: Any = None
         self._stale = False  # poses are not those of the positions
         self.failed = np.zeros(count, bool)
@@ -108,10 +106,15 @@ class WarpPhysics:
         with wp.ScopedDevice(self.device):
             self._start = [wp.clone(values[:1]) for values in self._live]
 
+    @property
+    def own_views(self) -> bool:
+        """Whether fields of view were written, so that they may not be the model's."""
+        return 'cam_fovy' in self._own
+
     def read(self, name: str) -> np.ndarray:
         if self._stale and name not in STATE:
             self.synchronize()
-        if name not in self._host:
+        if name not in self._host or (name in self._exposed and name not in self._written):
             shape = np.shape(getattr(self._scratch, name))
             values = getattr(self.warp_data, name).numpy()
             self._host[name] = values.reshape(self.count, *shape).astype(np.float64)
@@ -124,7 +127,7 @@ class WarpPhysics:
         call :meth:`forward` for poses to follow. Needs torch.
         """
         self.synchronize()
-        self._host.clear()
+        self._exposed.add(name)
         return wp.to_torch(getattr(self.warp_data, name))
 
     def write(self, name: str, index: int | Sequence[int], values: np.ndarray, sims: Sequence[int]) -> None:
@@ -132,7 +135,13 @@ class WarpPhysics:
             raise ValueError(f'{name!r} cannot be written; state and inputs are {STATE}')
         rows, columns = np.asarray(sims), np.asarray(index)
         self.read(name)[rows if columns.ndim == 0 else rows[:, None], columns] = values
-        self._written.add(name)
+        self._note_written([name])
+
+    def _note_written(self, names: Sequence[str]) -> None:
+        """Have fields uploaded; at once if a tensor shows one: later it would undo what is written there."""
+        self._written.update(names)
+        if not self._exposed.isdisjoint(names):
+            self._upload()
 
     def write_model(self, name: str, index: int, value: np.ndarray, sim: int) -> None:
         if name not in self._own:
@@ -150,8 +159,8 @@ class WarpPhysics:
             self.read(name)[rows] = value
         for name, values in self._own.items():
             values[rows] = getattr(self.model, name)
-        self._written.update(STATE)
         self._own_written.update(self._own)
+        self._note_written(STATE)
         self.failed[rows] = False
 
     def synchronize(self) -> None:
@@ -262,6 +271,7 @@ class WarpPhysics:
             values = self.read(name)[sim : sim + 1]
             values[:] = np.reshape(state[first : first + values.size], values.shape)
             first += values.size
+        self._note_written(STATE)
         self._stale = True  # one upload for however many are restored
 
     def materialize(self, sim: int) -> tuple[mujoco.MjModel, mujoco.MjData]:

@@ -4,7 +4,8 @@
 A control of ours is a position in the unit of the robot file. MuJoCo's position-like actuators compute
 ``force = gain * control + bias0 + bias1 * length + bias2 * velocity``; with another unit of control,
 ``control = shift + factor * position``, the same force comes from ``gain * factor`` and
-``bias0 + gain * shift``. So a gripper that wants 0 to 255 is rewritten, exactly, to want metres.
+``bias0 + gain * shift``. So a gripper that wants 0 to 255 is rewritten, exactly, to want metres, and a servo
+behind a gear, or told degrees or the torque of its spring, to want the joint's radians.
 """
 
 from __future__ import annotations
@@ -37,14 +38,14 @@ def adopt(robot: RobotModel, grip: dict[str, Any]) -> list[str]:
     """
     from apprentice.sim.robots.robot_model import delete
 
-    model, given = robot.specification, robot.spec.simulator.get('actuators', {})
+    model, given = robot.specification, robot.section.get('actuators', {})
     replace = given == 'position' or robot.urdf
     if not replace and not isinstance(given, Mapping):
-        raise robot.error(
+        raise robot.section.error(
             f"actuators must be a mapping from joints to actuators, or 'position'; got {given!r}"
         )
     if isinstance(given, Mapping):
-        robot.mapping('actuators', robot.spec.joint_names)
+        robot.section.mapping('actuators', robot.spec.joint_names)
     names, missing = [], []
     for index, joint in enumerate(robot.spec.joints):
         named = grip.get('actuator') if joint.gripper else None
@@ -56,7 +57,16 @@ def adopt(robot: RobotModel, grip: dict[str, Any]) -> list[str]:
         actuator = _find(robot, index, named)
         if not actuator.name:
             actuator.name = robot.joints[index]
+        if actuator.name in names:
+            raise robot.section.error(
+                f'actuators: {actuator.name!r} of the model is named twice, the second time for '
+                f'{joint.name!r}; give each joint an actuator of its own'
+            )
         _check_servo(robot, actuator)
+        if not joint.gripper:
+            _check_target(robot, actuator, index)
+        if int(actuator.trntype) in _JOINT and not (joint.gripper and 'control' in grip):
+            _use_position(actuator)
         if joint.gripper:
             _use_our_unit(robot, actuator, grip)
         names.append(actuator.name)
@@ -90,43 +100,73 @@ def _find(robot: RobotModel, index: int, named: str | None) -> Any:
 
 def _check_servo(robot: RobotModel, actuator: Any) -> None:
     """Refuse what does not take a position: torque, velocity, muscles."""
-    fixed = int(actuator.gaintype) == int(mujoco.mjtGain.mjGAIN_FIXED)
+    fixed = int(actuator.gaintype) == int(mujoco.mjtGain.mjGAIN_FIXED) and actuator.gainprm[0] != 0
     servo = int(actuator.biastype) == _POSITION_LIKE and actuator.biasprm[1] < 0
+    servo = servo and (int(actuator.trntype) not in _JOINT or actuator.gear[0] != 0)
     integrates = int(actuator.dyntype) == int(mujoco.mjtDyn.mjDYN_INTEGRATOR)
     if fixed and servo and not integrates:
         return
-    raise robot.error(
+    raise robot.section.error(
         f'actuators: {actuator.name!r} of the model does not take a position (a motor takes a torque, a '
         'velocity servo a speed); say actuators: position, and position servos replace those of the joints'
     )
+
+
+def _check_target(robot: RobotModel, actuator: Any, index: int) -> None:
+    """Refuse what pulls at something else than the joint: its control is no position of the joint."""
+    if int(actuator.trntype) in _JOINT and actuator.target == robot.joints[index]:
+        return
+    raise robot.section.error(
+        f'actuators: {actuator.name!r} of the model drives {actuator.target!r}, not the joint '
+        f'{robot.joints[index]!r}, so it cannot be told the position of {robot.spec.joints[index].name!r}; '
+        'name another, or say actuators: position, and position servos replace those of the joints'
+    )
+
+
+def _use_position(actuator: Any) -> None:
+    """Let the control be the joint's position, where ``length = gear * position``, from whatever it was."""
+    gear, gain = float(actuator.gear[0]), float(actuator.gainprm[0])
+    factor, shift = -float(actuator.biasprm[1]) * gear / gain, -float(actuator.biasprm[0]) / gain
+    if np.allclose([factor, shift], [1, 0], atol=1e-9):
+        return
+    if actuator.inheritrange > 0:  # MuJoCo gives this to plain position servos only
+        actuator.inheritrange = 0
+    elif actuator.ctrlrange[0] < actuator.ctrlrange[1]:
+        actuator.ctrlrange = sorted((np.asarray(actuator.ctrlrange) - shift) / factor)
+    _substitute(actuator, factor, shift)
+
+
+def _substitute(actuator: Any, factor: float, shift: float) -> None:
+    """Another unit for the control, see above: what was told is ``shift + factor *`` what is told now."""
+    gain = float(actuator.gainprm[0])
+    actuator.gainprm[0] = gain * factor
+    actuator.biasprm[0] = float(actuator.biasprm[0]) + gain * shift
 
 
 def _use_our_unit(robot: RobotModel, actuator: Any, grip: dict[str, Any]) -> None:
     """``gripper.control``: what the actuator is told for closed and opened; default the joint's positions."""
     joints = [joint for joint in robot.spec.joints if joint.gripper]
     if 'control' in grip:
-        closed, opened = robot.vector(grip['control'], 2, 'gripper.control [closed, opened]')
+        closed, opened = robot.section.vector(grip['control'], 2, 'gripper.control [closed, opened]')
     elif int(actuator.trntype) == _TENDON:
         low, high = (float(v) for v in actuator.ctrlrange)
-        raise robot.error(
+        raise robot.section.error(
             f'gripper.control is missing: {actuator.name!r} pulls a tendon; say what it is told for '
             f'[closed, opened], e.g. control: [{low:g}, {high:g}]'
         )
     elif 'position' in grip:
-        closed, opened = robot.vector(grip['position'], 2, 'gripper.position [closed, opened]')
+        closed, opened = robot.section.vector(grip['position'], 2, 'gripper.position [closed, opened]')
     else:
         return
     lower, upper = joints[0].lower, joints[0].upper
     factor = (opened - closed) / (upper - lower)
-    shift, gain = closed - factor * lower, float(actuator.gainprm[0])
-    actuator.gainprm[0] = gain * factor
-    actuator.biasprm[0] = float(actuator.biasprm[0]) + gain * shift
+    _substitute(actuator, factor, closed - factor * lower)
     actuator.ctrlrange = [lower, upper]
 
 
 def _add_servos(robot: RobotModel, missing: list[int]) -> None:
     """Servos with the gains of ``simulator.gains`` ({kp, damping}, or joint -> {kp, damping})."""
-    model, section = robot.specification, robot.spec.simulator
+    model, section = robot.specification, robot.section
     if section.get('gravity_compensation', True):
         for body in model.bodies:
             if body.name != 'world' and _belongs(robot, body):
@@ -139,17 +179,20 @@ def _add_servos(robot: RobotModel, missing: list[int]) -> None:
     for index in missing:
         joint, target = robot.spec.joints[index], robot.joints[index]
         if common:
-            chosen = robot.mapping('gains', ('kp', 'damping'))
+            chosen = robot.section.mapping('gains', ('kp', 'damping'))
         else:
-            each = robot.mapping('gains', robot.spec.joint_names)
-            chosen = robot.mapping(f'gains.{joint.name}', ('kp', 'damping'), each.get(joint.name, {}))
+            each = robot.section.mapping('gains', robot.spec.joint_names)
+            own = each.get(joint.name, {})
+            chosen = robot.section.mapping(f'gains.{joint.name}', ('kp', 'damping'), own)
         default = inertia[index] * NATURAL_FREQUENCY**2
         if joint.gripper:
             default = max(default, _squeeze(robot, index))
-        kp = float(chosen.get('kp', default))
-        damping = float(chosen.get('damping', 2 * np.sqrt(max(kp, 0.0) * inertia[index])))
-        if not (kp > 0 and damping >= 0):
-            raise robot.error(f'gains of {joint.name}: kp must be positive and damping not negative')
+        kp = robot.section.number(chosen.get('kp', default), f'gains of {joint.name}: kp')
+        critical = 2 * np.sqrt(kp * inertia[index])
+        about = f'gains of {joint.name}: damping'
+        damping = robot.section.number(chosen.get('damping', critical), about, positive=False)
+        if damping < 0:
+            raise robot.section.error(f'{about} must not be negative, got {damping}')
         scale, offset = robot.scale[index], robot.offset[index]  # model position = (ours - offset) / scale
         servo = model.add_actuator()
         servo.name, servo.target = target, target

@@ -7,8 +7,7 @@ but ``model`` has a default. docs/robots.md lists them.
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Any
 
 import mujoco
@@ -17,13 +16,11 @@ import numpy as np
 from apprentice.robot.spec import RobotFileError, RobotSpec
 from apprentice.sim.robots import actuators
 from apprentice.sim.robots.model_file import model_path, read_model
+from apprentice.sim.robots.section import GYM_KEYS, SCENE_KEYS, Section
 from apprentice.sim.robots.urdf import add_mimics, tie
 
-KEYS = (
-    'model', 'task', 'world', 'packages', 'joints', 'follow', 'actuators', 'gains', 'gripper', 'tip',
-    'cameras', 'base', 'scene', 'remove', 'timestep', 'gravity_compensation',
-)  # fmt: skip
 TIP = 'tip'
+_AIMED = (int(mujoco.mjtCamLight.mjCAMLIGHT_TARGETBODY), int(mujoco.mjtCamLight.mjCAMLIGHT_TARGETBODYCOM))
 CAMERA_KEYS = ('camera', 'body', 'position', 'target', 'quaternion', 'fovy')
 
 
@@ -41,15 +38,15 @@ class RobotModel:
     """
 
     def __init__(self, spec: RobotSpec):
-        self.spec, self._section = spec, spec.simulator
+        self.spec, self.section = spec, Section(spec)
         self._check_keys()
         self.specification = read_model(spec)
-        self._urdf = str(self._section['model']).lower().endswith('.urdf')
-        grip = self.mapping('gripper', ('joint', 'actuator', 'position', 'control'))
+        self._urdf = str(self.section['model']).lower().endswith('.urdf')
+        grip = self.section.mapping('gripper', ('joint', 'actuator', 'position', 'control'))
         self.joints = self._names('joints', 'joint', self.specification.joints, grip)
         self._tie_followers()
         self.scale, self.offset = self._units(grip)
-        self.remove(self._section.get('remove', ()))
+        self.remove(self.section.get('remove', ()))
         for key in list(self.specification.keys):  # of the robot alone: their size fits no scene
             delete(self.specification, key)
         self.actuators = actuators.adopt(self, grip)
@@ -57,47 +54,18 @@ class RobotModel:
         self._place_base()
         self._furnish()
         self._add_cameras()
-        if 'timestep' in self._section:
-            self.specification.option.timestep = self.number(self._section['timestep'], 'timestep')
-
-    def error(self, text: str) -> RobotFileError:
-        return RobotFileError(f'robot {self.spec.name!r}: simulator.{text}')
+        if 'timestep' in self.section:
+            self.specification.option.timestep = self.section.number(self.section['timestep'], 'timestep')
 
     def _check_keys(self) -> None:
-        if 'model' not in self._section:
-            raise self.error('model is missing; name a model file or a part, see robots/sim_arm.yaml')
-        for key in self._section:
-            close = difflib.get_close_matches(str(key), KEYS, n=1, cutoff=0.8)
-            if key not in KEYS and close:
-                raise self.error(f'{key} is unknown; did you mean {close[0]!r}?')
+        if 'model' not in self.section:
+            raise self.section.error('model is missing; name a model file or a part, see robots/sim_arm.yaml')
+        if 'world' not in self.section:  # a world of somebody else's may have keys of its own
+            self.section.check_keys(SCENE_KEYS, {'Gymnasium environments': GYM_KEYS})
 
     @property
     def urdf(self) -> bool:
         return self._urdf
-
-    def mapping(self, key: str, known: Iterable[str], value: Any = None) -> dict[str, Any]:
-        """A mapping of the section, its keys checked; empty if absent."""
-        given = self._section.get(key, {}) if value is None else value
-        if not isinstance(given, Mapping):
-            raise self.error(f'{key} must be a mapping, got {given!r}')
-        wrong = sorted(set(map(str, given)) - set(known))
-        if wrong:
-            raise self.error(f'{key}: unknown {wrong}; known: {sorted(known)}')
-        return dict(given)
-
-    def vector(self, value: Any, length: int, what: str) -> np.ndarray:
-        try:
-            array = np.array(value, np.float64)
-        except (TypeError, ValueError):
-            array = np.zeros(0)
-        if array.shape != (length,) or not np.all(np.isfinite(array)):
-            raise self.error(f'{what} must be {length} numbers, got {value!r}')
-        return array
-
-    def number(self, value: Any, what: str) -> float:
-        if isinstance(value, bool) or not isinstance(value, (int, float)) or not value > 0:
-            raise self.error(f'{what} must be a positive number, got {value!r}')
-        return float(value)
 
     def find(self, elements: Iterable[Any], name: str, kind: str, remedy: str) -> Any:
         """The element of that name. Raises RobotFileError listing what there is."""
@@ -111,29 +79,37 @@ class RobotModel:
         )
 
     def _names(self, key: str, kind: str, elements: Iterable[Any], grip: dict[str, Any]) -> list[str]:
-        given = self.mapping(key, self.spec.joint_names)
-        found = []
+        given = self.section.mapping(key, self.spec.joint_names)
+        found: list[str] = []
         for joint in self.spec.joints:
             default = grip.get(kind, joint.name) if joint.gripper else joint.name
             name = str(given.get(joint.name, default))
+            if name in found:
+                twice = [self.spec.joint_names[found.index(name)], joint.name]
+                raise self.section.error(
+                    f'{key}: {name!r} of the model is named twice, for {twice}; give each a {kind} of its own'
+                )
             found.append(name)
             element = self.find(
                 elements, name, kind, f'Say simulator.{key}: {{{joint.name}: its name there}}'
             )
             if int(element.type) not in (int(mujoco.mjtJoint.mjJNT_HINGE), int(mujoco.mjtJoint.mjJNT_SLIDE)):
-                raise self.error(f'{key}: {name!r} is neither a hinge nor a slide joint')
+                raise self.section.error(f'{key}: {name!r} is neither a hinge nor a slide joint')
         return found
 
     def _tie_followers(self) -> None:
         self.followers = []
         if self._urdf:
-            path = model_path(str(self._section['model']), self.spec.folder)
+            path = model_path(str(self.section['model']), self.spec.folder)
             self.followers = add_mimics(self.specification, path)
-        for follower, given in self.mapping('follow', [j.name for j in self.specification.joints]).items():
-            rule = self.mapping(f'follow.{follower}', ('joint', 'factor', 'offset'), given)
+        known = [joint.name for joint in self.specification.joints]
+        for follower, given in self.section.mapping('follow', known).items():
+            rule = self.section.mapping(f'follow.{follower}', ('joint', 'factor', 'offset'), given)
             leader = str(rule.get('joint', ''))
             self.find(self.specification.joints, leader, 'joint', f'See simulator.follow.{follower}')
-            factor, offset = float(rule.get('factor', 1)), float(rule.get('offset', 0))
+            where = f'follow.{follower}'
+            factor = self.section.number(rule.get('factor', 1), f'{where}.factor', positive=False)
+            offset = self.section.number(rule.get('offset', 0), f'{where}.offset', positive=False)
             tie(self.specification, follower, leader, factor, offset)
             self.followers.append(follower)
 
@@ -141,9 +117,9 @@ class RobotModel:
         """The gripper's joint may have another unit, or open the other way, in the model."""
         scale, offset = np.ones(self.spec.dim), np.zeros(self.spec.dim)
         if 'position' in grip:
-            closed, opened = self.vector(grip['position'], 2, 'gripper.position [closed, opened]')
+            closed, opened = self.section.vector(grip['position'], 2, 'gripper.position [closed, opened]')
             if closed == opened:
-                raise self.error('gripper.position: closed and opened are the same')
+                raise self.section.error('gripper.position: closed and opened are the same')
             for i in np.flatnonzero(self.spec.gripper_mask):
                 joint = self.spec.joints[i]
                 scale[i] = (joint.upper - joint.lower) / (opened - closed)
@@ -153,13 +129,13 @@ class RobotModel:
     def remove(self, bodies: Any) -> None:
         """Bodies of the model's own scene that are in the way."""
         if isinstance(bodies, str) or not isinstance(bodies, Iterable):
-            raise self.error(f'remove must be a list of bodies, got {bodies!r}')
+            raise self.section.error(f'remove must be a list of bodies, got {bodies!r}')
         for name in bodies:
             body = self.find(self.specification.bodies, str(name), 'body', 'Correct simulator.remove')
             delete(self.specification, body)
 
     def _add_tip(self) -> str:
-        given = self._section.get('tip', TIP)
+        given = self.section.get('tip', TIP)
         sites = [site.name for site in self.specification.sites]
         if isinstance(given, str):
             if given not in sites:
@@ -169,22 +145,24 @@ class RobotModel:
                 remedy += 'out of the hand and y along the fingers'
                 self.find(self.specification.sites, given, 'site', remedy)
             return given
-        tip = self.mapping('tip', ('body', 'position', 'quaternion'))
+        tip = self.section.mapping('tip', ('body', 'position', 'quaternion'))
         if TIP in sites:
-            raise self.error(f'tip: the model has a site {TIP!r} already; say tip: {TIP}, or rename it there')
+            raise self.section.error(
+                f'tip: the model has a site {TIP!r} already; say tip: {TIP}, or rename it there'
+            )
         name = str(tip.get('body', ''))
         body = self.find(self.specification.bodies, name, 'body', 'Correct simulator.tip.body')
-        body.add_site(
+        site = body.add_site(
             name=TIP,
-            pos=self.vector(tip.get('position', [0, 0, 0]), 3, 'tip.position'),
-            quat=self.vector(tip.get('quaternion', [1, 0, 0, 0]), 4, 'tip.quaternion'),
+            pos=self.section.vector(tip.get('position', [0, 0, 0]), 3, 'tip.position'),
             size=[0.005] * 3,
             rgba=[0, 0, 0, 0],
         )
+        turn(site, self.section.vector(tip.get('quaternion', [1, 0, 0, 0]), 4, 'tip.quaternion'))
         return TIP
 
     def _place_base(self) -> None:
-        base = self.mapping('base', ('body', 'position', 'quaternion'))
+        base = self.section.mapping('base', ('body', 'position', 'quaternion'))
         if not base:
             return
         if 'body' in base:
@@ -192,18 +170,18 @@ class RobotModel:
         else:
             body = next(b for b in self.specification.bodies if b.name != 'world' and self._carries_joint(b))
         if 'position' in base:
-            body.pos = self.vector(base['position'], 3, 'base.position')
+            body.pos = self.section.vector(base['position'], 3, 'base.position')
         if 'quaternion' in base:
-            body.quat = self.vector(base['quaternion'], 4, 'base.quaternion')
+            turn(body, self.section.vector(base['quaternion'], 4, 'base.quaternion'))
 
     def _carries_joint(self, body: Any) -> bool:
         return any(joint.name in self.joints for joint in body.find_all(mujoco.mjtObj.mjOBJ_JOINT))
 
     def _furnish(self) -> None:
         """A table and a light for a model that is a robot and nothing else."""
-        scene = self._section.get('scene', 'auto')
+        scene = self.section.get('scene', 'auto')
         if scene not in ('auto', 'table', 'none'):
-            raise self.error(f'scene {scene!r} is unknown; use auto, table or none')
+            raise self.section.error(f'scene {scene!r} is unknown; use auto, table or none')
         world = self.specification.worldbody
         if scene == 'table' or (scene == 'auto' and not len(world.geoms)):
             world.add_geom(
@@ -219,14 +197,14 @@ class RobotModel:
             light.castshadow = False
 
     def _add_cameras(self) -> None:
-        given = self.mapping('cameras', [camera.name for camera in self.spec.cameras])
+        given = self.section.mapping('cameras', [camera.name for camera in self.spec.cameras])
         for camera in self.spec.cameras:
             if camera.name not in given:
                 example = '{position: [0.8, 0, 0.5], target: [0.3, 0, 0]}'
                 remedy = f'Say simulator.cameras: {{{camera.name}: {example}}}'
                 self.find(self.specification.cameras, camera.name, 'camera', remedy)
                 continue
-            rule = self.mapping(f'cameras.{camera.name}', CAMERA_KEYS, given[camera.name])
+            rule = self.section.mapping(f'cameras.{camera.name}', CAMERA_KEYS, given[camera.name] or None)
             self._add_camera(camera.name, rule)
 
     def _add_camera(self, name: str, rule: dict[str, Any]) -> None:
@@ -236,7 +214,7 @@ class RobotModel:
             element.name = name
         else:
             if any(camera.name == name for camera in model.cameras):
-                raise self.error(
+                raise self.section.error(
                     f'{where}: the model has this camera; say {{camera: {name}, fovy: ...}} to change it'
                 )
             body = model.worldbody
@@ -244,13 +222,15 @@ class RobotModel:
                 body = self.find(model.bodies, str(rule['body']), 'body', f'Correct simulator.{where}')
             element = body.add_camera(name=name)
         if 'position' in rule:
-            element.pos = self.vector(rule['position'], 3, f'{where}.position')
+            element.pos = self.section.vector(rule['position'], 3, f'{where}.position')
         if 'target' in rule:
-            element.quat = looking(element.pos, self.vector(rule['target'], 3, f'{where}.target'))
+            turn(element, looking(element.pos, self.section.vector(rule['target'], 3, f'{where}.target')))
         if 'quaternion' in rule:
-            element.quat = self.vector(rule['quaternion'], 4, f'{where}.quaternion')
+            turn(element, self.section.vector(rule['quaternion'], 4, f'{where}.quaternion'))
+        if 'target' in rule or ('quaternion' in rule and int(element.mode) in _AIMED):
+            element.mode = mujoco.mjtCamLight.mjCAMLIGHT_FIXED
         if 'fovy' in rule:
-            element.fovy = self.number(rule['fovy'], f'{where}.fovy')
+            element.fovy = self.section.number(rule['fovy'], f'{where}.fovy')
 
 
 def looking(position: np.ndarray, target: np.ndarray) -> np.ndarray:
@@ -267,6 +247,12 @@ def looking(position: np.ndarray, target: np.ndarray) -> np.ndarray:
     rotation = np.stack([right, np.cross(backward, right), backward], axis=1)
     mujoco.mju_mat2Quat(quaternion, rotation.reshape(-1))
     return quaternion
+
+
+def turn(element: Any, quaternion: np.ndarray) -> None:
+    """Orient a body, site or camera (wxyz [4]), however the model or its defaults orient it."""
+    element.alt.type = mujoco.mjtOrientation.mjORIENTATION_QUAT  # else euler, xyaxes, ... win over quat
+    element.quat = quaternion
 
 
 def delete(specification: mujoco.MjSpec, element: Any) -> None:

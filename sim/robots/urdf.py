@@ -7,7 +7,7 @@ import logging
 import os
 import re
 import xml.etree.ElementTree as ElementTree
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import mujoco
@@ -25,8 +25,9 @@ def mjcf_compatible(path: Path, packages: Mapping[str, Path]) -> str:
 
     ``package://NAME/rest`` is looked for in ``packages[NAME]``, then in ``share/NAME`` of the ROS prefixes
     (AMENT_PREFIX_PATH), then in folders above the file that are called NAME, and in folders NAME
-    beside those. MuJoCo reads stl, obj and msh: a visual of another kind is left out with a warning, a
-    collision of another kind is an error. Raises RobotFileError.
+    beside those. ``meshdir`` of the file's own <mujoco><compiler> is one more place for every mesh, with its
+    folders or, as MuJoCo's default is for URDF, without. MuJoCo reads stl, obj and msh: a visual of another
+    kind is left out with a warning, a collision of another kind is an error. Raises RobotFileError.
     """
     text = path.read_text()
     if '<xacro:' in text:  # its translation often keeps the namespace
@@ -37,24 +38,32 @@ def mjcf_compatible(path: Path, packages: Mapping[str, Path]) -> str:
         raise RobotFileError(f'not valid XML: {error}') from None
     if robot.tag != 'robot':
         raise RobotFileError(f'a URDF begins with <robot>, this file with <{robot.tag}>')
-    for link in robot.iter('link'):
-        for kind in ('visual', 'collision'):
-            for shape in link.findall(kind):
-                mesh = shape.find('geometry/mesh')
-                if mesh is not None and not _locate(mesh, path, packages, kind, link.get('name', '')):
-                    link.remove(shape)
-    for joint in robot.iter('joint'):
-        for mimic in joint.findall('mimic'):  # becomes an equality in add_mimics; old MuJoCo ignores it
-            joint.remove(mimic)
     extension = robot.find('mujoco')
     if extension is None:
         extension = ElementTree.SubElement(robot, 'mujoco')
     compiler = extension.find('compiler')
     if compiler is None:
         compiler = ElementTree.SubElement(extension, 'compiler')
-    wanted = {'fusestatic': 'false', 'discardvisual': 'false', 'strippath': 'false', 'balanceinertia': 'true'}
-    for key, value in wanted.items():
+    folders = [compiler.attrib.pop(key) for key in ('meshdir', 'assetdir') if key in compiler.attrib]
+    besides = [path.parent / folder for folder in folders if folder]
+    for link in robot.iter('link'):
+        name = link.get('name', '')
+        for kind in ('visual', 'collision'):
+            for shape in link.findall(kind):
+                mesh = shape.find('geometry/mesh')
+                if mesh is None:
+                    continue
+                if _readable(mesh.get('filename', ''), kind, name):
+                    found = _mesh_file(mesh.get('filename', ''), path, packages, besides, name)
+                    mesh.set('filename', str(found))
+                else:
+                    link.remove(shape)
+    for joint in robot.iter('joint'):
+        for mimic in joint.findall('mimic'):  # becomes an equality in add_mimics; old MuJoCo ignores it
+            joint.remove(mimic)
+    for key, value in {'fusestatic': 'false', 'discardvisual': 'false', 'balanceinertia': 'true'}.items():
         compiler.set(key, compiler.get(key, value))
+    compiler.set('strippath', 'false')  # whatever the file says: the paths are absolute now
     return ElementTree.tostring(robot, encoding='unicode')
 
 
@@ -82,31 +91,29 @@ def tie(specification: mujoco.MjSpec, follower: str, leader: str, factor: float,
     equality.solref[:] = [0.005, 1.0]
 
 
-def _locate(
-    mesh: ElementTree.Element, path: Path, packages: Mapping[str, Path], kind: str, link: str
-) -> bool:
-    """Write the absolute path into a mesh element; False if the shape has to be left out."""
-    name = mesh.get('filename', '')
-    ending = Path(name).suffix.lower()
-    if ending not in READABLE:
-        if kind == 'collision':
-            raise RobotFileError(
-                f'collision mesh {name!r} of link {link!r}: MuJoCo reads {", ".join(READABLE)}; '
-                'convert it and name the new file in the URDF'
-            )
-        logger.warning('visual mesh %s of link %s left out: MuJoCo reads %s', name, link, ', '.join(READABLE))
-        return False
-    mesh.set('filename', str(_mesh_file(name, path, packages, link)))
-    return True
+def _readable(name: str, kind: str, link: str) -> bool:
+    """Whether MuJoCo reads this mesh; False if the shape has to be left out."""
+    if Path(name).suffix.lower() in READABLE:
+        return True
+    if kind == 'collision':
+        raise RobotFileError(
+            f'collision mesh {name!r} of link {link!r}: MuJoCo reads {", ".join(READABLE)}; '
+            'convert it and name the new file in the URDF'
+        )
+    logger.warning('visual mesh %s of link %s left out: MuJoCo reads %s', name, link, ', '.join(READABLE))
+    return False
 
 
-def _mesh_file(name: str, path: Path, packages: Mapping[str, Path], link: str) -> Path:
+def _mesh_file(
+    name: str, path: Path, packages: Mapping[str, Path], besides: Sequence[Path], link: str
+) -> Path:
     plain = re.sub(r'^file://', '', name)
     inside = re.fullmatch(r'(?:package|model)://([^/]+)/(.+)', plain)
+    rest = inside[2] if inside else plain
     if not inside:
-        places = [path.parent / plain]
+        places = [path.parent / rest]
     else:
-        package, rest = inside.groups()
+        package = inside[1]
         prefixes = [p for p in os.environ.get('AMENT_PREFIX_PATH', '').split(os.pathsep) if p]
         above = list(path.resolve().parents)
         roots = [packages[package]] if package in packages else []
@@ -114,6 +121,7 @@ def _mesh_file(name: str, path: Path, packages: Mapping[str, Path], link: str) -
         roots += [folder for folder in above if folder.name == package]
         roots += [folder / package for folder in above[:4]]
         places = [root / rest for root in roots]
+    places += [folder / end for folder in besides for end in (rest, Path(rest).name)]
     for place in places:
         if place.exists():
             return place.resolve()

@@ -18,7 +18,7 @@ from apprentice.sim.tasks.cabinet import (
 )
 from apprentice.sim.tasks.grips import TurningHand, fitting_yaws
 from apprentice.sim.tasks.hand import UP
-from apprentice.sim.tasks.things import words
+from apprentice.sim.tasks.phrases import matched
 from apprentice.sim.view import View
 
 OPEN, CLOSED = 0.07, 0.012  # m, positions that count as open and as closed
@@ -28,19 +28,20 @@ PLACE, SPREAD = np.array([0.28, 0.085]), np.array([0.02, 0.01])  # m, of the mid
 TURN = 0.4  # rad, largest turn of the cabinet from facing along y to facing along x
 NAMES = list(DRAWERS)
 WANTED = ('open', 'close')
-SYNONYMS = {'pull': 'open', 'push': 'close', 'shut': 'close', 'upper': 'top', 'lower': 'bottom'}
+SYNONYMS = {'pull open': 'open', 'push shut': 'close', 'shut': 'close', 'upper': 'top', 'lower': 'bottom'}
+PHRASE = '(open|close|shut|pull open|push shut) the (?:(top|bottom|upper|lower) )?drawer'
 
 
 def named_drawer(instruction: str) -> tuple[str, str]:
     """What to do ('open', 'close') with which drawer ('top', 'bottom'; '' for either). Raises ValueError."""
-    said = [SYNONYMS.get(word, word) for word in words(instruction)]
-    verbs, drawers = ({word for word in said if word in known} for known in (WANTED, NAMES))
-    if 'drawer' not in said or len(verbs) != 1 or len(drawers) > 1:
+    found = matched(instruction, PHRASE)
+    if found is None:
         raise ValueError(
             f'{instruction!r} is not understood; say "open the top drawer", "close the bottom drawer" '
             'or "open the drawer"'
         )
-    return verbs.pop(), drawers.pop() if drawers else ''
+    verb, drawer = found[1], found[2] or ''
+    return SYNONYMS.get(verb, verb), SYNONYMS.get(drawer, drawer)
 
 
 class OpenDrawer(TaskBase):

@@ -45,6 +45,13 @@ class TurningHand(Hand):
         return min((yaw for yaw in yaws if abs(yaw) <= LARGEST_YAW), key=cost)
 
 
+def rotation_matrix(quaternion: np.ndarray) -> np.ndarray:
+    """Rotation matrix [3, 3] of a quaternion wxyz [4]."""
+    matrix = np.empty(9)
+    mujoco.mju_quat2Mat(matrix, np.asarray(quaternion, np.float64))
+    return matrix.reshape(3, 3)
+
+
 def fitting_yaws(quaternion: np.ndarray, axis: int | None = None) -> list[float]:
     """Turns of the hand (rad) at which its fingers meet the sides of a thing, within a full turn.
 
@@ -55,9 +62,7 @@ def fitting_yaws(quaternion: np.ndarray, axis: int | None = None) -> list[float]
     """
     first, period = square_yaw(quaternion), np.pi / 2
     if axis is not None:
-        matrix = np.empty(9)
-        mujoco.mju_quat2Mat(matrix, np.asarray(quaternion, np.float64))
-        level = matrix.reshape(3, 3)[:2, axis]
+        level = rotation_matrix(quaternion)[:2, axis]
         if np.linalg.norm(level) > 0.5:
             first, period = float(np.arctan2(level[1], level[0])), np.pi
     turns = int(np.ceil(2 * np.pi / period))

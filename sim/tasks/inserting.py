@@ -9,11 +9,12 @@ import numpy as np
 from apprentice.sim.kinematics import rotation_error
 from apprentice.sim.scene import Scene
 from apprentice.sim.task import Expert
+from apprentice.sim.tasks.grips import rotation_matrix
 from apprentice.sim.tasks.hand import UP, Hand, turned
 from apprentice.sim.tasks.things import named_colour
 
 
-class TurningHand(Hand):
+class PosingHand(Hand):
     """A hand that also takes other directions than straight down."""
 
     def __init__(self, scene: Scene, speed: float = 0.22):
@@ -62,7 +63,7 @@ class InsertExpert(Expert):
     SPEED, TURN = 0.18, 1.0  # m/s, rad/s, of the held peg
 
     def __init__(
-        self, hand: TurningHand, half_width: float, half_length: float, depth: float, clearance: float
+        self, hand: PosingHand, half_width: float, half_length: float, depth: float, clearance: float
     ):
         self._hand = hand
         self._half_width, self._half_length = half_width, half_length
@@ -153,13 +154,6 @@ class InsertExpert(Expert):
             return float(choices[np.argmin(np.abs(choices))])
         heading = np.arctan2(pointing[1], pointing[0])  # a level hand reaches best straight out
         return float(choices[np.argmin(np.abs((heading + choices + np.pi) % (2 * np.pi) - np.pi))])
-
-
-def rotation_matrix(quaternion: np.ndarray) -> np.ndarray:
-    """Rotation matrix [3, 3] of a quaternion wxyz [4]."""
-    matrix = np.empty(9)
-    mujoco.mju_quat2Mat(matrix, np.asarray(quaternion, np.float64))
-    return matrix.reshape(3, 3)
 
 
 def rotation_between(start: np.ndarray, end: np.ndarray) -> np.ndarray:

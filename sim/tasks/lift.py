@@ -10,11 +10,12 @@ import numpy as np
 
 from apprentice.sim.scene import Scene
 from apprentice.sim.task import Expert, Start, TaskBase
-from apprentice.sim.tasks.grasping import grasped
+from apprentice.sim.tasks.grasping import grasped, nearest
 from apprentice.sim.tasks.grips import TurningHand, fitting_yaws
 from apprentice.sim.tasks.hand import UP
+from apprentice.sim.tasks.phrases import matched
 from apprentice.sim.tasks.shelf import add_shelf, shelved
-from apprentice.sim.tasks.things import COLOURS, colour_name, colour_number, named_colours, upright, words
+from apprentice.sim.tasks.things import COLOURS, colour_name, colour_number, upright
 from apprentice.sim.view import View
 
 
@@ -27,6 +28,7 @@ class Shape:
         height: of the centre when it lies or stands on the table.
         grip: half of its width between the fingers.
         axis: its long axis, 0 to 2, or None.
+        half_length: of the part of the axis along which fingers may hold it.
         rolls: whether rolling friction has to stop it.
     """
 
@@ -36,13 +38,14 @@ class Shape:
     height: float
     grip: float
     axis: int | None = None
+    half_length: float = 0.0
     rolls: bool = False
 
 
 SHAPES = (
     Shape('cube', mujoco.mjtGeom.mjGEOM_BOX, (0.02, 0.02, 0.02), 0.02, 0.02),
-    Shape('cylinder', mujoco.mjtGeom.mjGEOM_CYLINDER, (0.018, 0.028), 0.028, 0.018, axis=2, rolls=True),
-    Shape('bar', mujoco.mjtGeom.mjGEOM_BOX, (0.035, 0.012, 0.012), 0.012, 0.012, axis=0),
+    Shape('cylinder', mujoco.mjtGeom.mjGEOM_CYLINDER, (0.018, 0.028), 0.028, 0.018, 2, 0.018, rolls=True),
+    Shape('bar', mujoco.mjtGeom.mjGEOM_BOX, (0.035, 0.012, 0.012), 0.012, 0.012, 0, 0.025),
     Shape('ball', mujoco.mjtGeom.mjGEOM_SPHERE, (0.02,), 0.02, 0.02, rolls=True),
 )
 NAMES = [shape.name for shape in SHAPES]
@@ -51,23 +54,26 @@ FRICTION = (1.5, 0.02, 0.003)  # sliding, torsional (m), rolling (m): a pushed b
 LIFTED = 0.08  # m, height of the centre that counts as picked up
 CENTRE, SPAN = np.array([0.28, 0.0]), np.array([0.08, 0.13])  # m, of the area of the things' centres
 ROOM = 0.1  # m between centres, for fingers
-VERBS = ('pick', 'lift', 'raise', 'grab', 'take')
+WRONG = 0.4  # most progress after another thing was lifted
+_PATTERN = (
+    r'(?:pick(?: up)?|lift(?: up)?|raise|grasp|grip|grab|seize|hold|take|get|fetch|collect) (?:the |a )?'
+    rf'(?:({"|".join(COLOURS)}) )?({"|".join(NAMES)})(?: up)?'
+)
 
 
 def named_thing(instruction: str) -> tuple[str, str]:
     """Shape and colour an instruction asks for; the colour is '' if it names none. Raises ValueError."""
-    said = words(instruction)
-    shapes, colours = [word for word in said if word in NAMES], named_colours(instruction)
-    if len(set(shapes)) != 1 or len(set(colours)) > 1 or not set(said) & set(VERBS):
+    found = matched(instruction, _PATTERN)
+    if found is None:
         raise ValueError(
             f'{instruction!r} is not understood; say "pick up the" with one colour of {sorted(COLOURS)} '
             f'and one thing of {NAMES}'
         )
-    return shapes[0], colours[0] if colours else ''
+    return found[2], found[1] or ''
 
 
 class LiftObject(TaskBase):
-    """Up to three things; success when the named one, and it alone, is lifted and held."""
+    """Up to three things; success when the named one is lifted and held, and no other ever was lifted."""
 
     name = 'lift'
 
@@ -128,7 +134,14 @@ class LiftObject(TaskBase):
 
     def begin(self, view: View) -> dict[str, np.ndarray]:
         distance = np.linalg.norm(view.tip - self._target(view), axis=1)
-        return {'start_distance': np.maximum(distance, 0.05)}
+        return {'start_distance': np.maximum(distance, 0.05), 'wrong': np.zeros(view.count, bool)}
+
+    def update(self, view: View) -> None:
+        """Remember that another thing was lifted: taking things in turn until one is right is no success."""
+        if 'wrong' in view.memory:  # else nothing has started yet
+            lifted = self._positions(view)[:, :, 2] > LIFTED
+            lifted[np.arange(view.count), view.memory['target']] = False
+            view.memory['wrong'] |= lifted.any(axis=1)
 
     def objects(self, view: View, sim: int) -> dict[str, np.ndarray]:
         """Poses by names such as ``cylinder_red``."""
@@ -140,19 +153,20 @@ class LiftObject(TaskBase):
         }
 
     def progress(self, view: View) -> np.ndarray:
-        """0 to 0.4 reaching, 0.5 grasped, to 1 lifting."""
+        """0 to 0.4 reaching, 0.5 grasped, to 1 lifting; at most 0.4 once another thing was lifted."""
         position = self._target(view)
         rest = np.array([shape.height for shape, _ in THINGS])[view.memory['target']]
         reach = 1.0 - np.linalg.norm(view.tip - position, axis=1) / view.memory['start_distance']
         lift = (position[:, 2] - rest) / (LIFTED - rest)
         held = 0.5 + 0.49 * np.clip(lift, 0, 1)
         progress = np.where(self._held(view), held, 0.4 * np.clip(reach, 0, 1))
+        progress = np.where(view.memory['wrong'], np.minimum(progress, WRONG), progress)
         return np.where(self.success(view), 1.0, progress)
 
     def success(self, view: View) -> np.ndarray:
         lifted = self._positions(view)[:, :, 2] > LIFTED
         target = lifted[np.arange(view.count), view.memory['target']]
-        return target & (lifted.sum(axis=1) == 1) & self._held(view)
+        return target & (lifted.sum(axis=1) == 1) & self._held(view) & ~view.memory['wrong']
 
     def expert(self, scene: Scene) -> Expert:
         return LiftExpert(TurningHand(scene))
@@ -167,8 +181,11 @@ class LiftObject(TaskBase):
 
     def _held(self, view: View) -> np.ndarray:
         """Whether the named thing is between closed fingers, bool [N]."""
-        grips = np.array([shape.grip for shape, _ in THINGS])
-        return grasped(view, self._target(view), grips[view.memory['target']])
+        sims, target = np.arange(view.count), view.memory['target']
+        grips, lengths = np.array([(shape.grip, shape.half_length) for shape, _ in THINGS]).T
+        axes = np.stack([view.rotation(body)[:, :, shape.axis or 0] for shape, body in THINGS], axis=1)
+        held = nearest(view.tip, self._target(view), axes[sims, target], lengths[target])
+        return grasped(view, held, grips[target])
 
 
 class LiftExpert(Expert):

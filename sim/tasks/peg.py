@@ -13,15 +13,15 @@ from apprentice.sim.scene import Scene
 from apprentice.sim.task import Expert, Start, TaskBase
 from apprentice.sim.tasks.grasping import grasped
 from apprentice.sim.tasks.hand import UP
-from apprentice.sim.tasks.inserting import InsertExpert, TurningHand
+from apprentice.sim.tasks.inserting import InsertExpert, PosingHand
+from apprentice.sim.tasks.phrases import COLOUR, matched
+from apprentice.sim.tasks.tabletop import apart
 from apprentice.sim.tasks.things import (
     COLOURS,
     add_box,
     add_placed,
     colour_name,
     colour_number,
-    named_colour,
-    named_colours,
     other_colours,
     placed_at,
     upright,
@@ -33,10 +33,23 @@ CLEARANCE = 0.002  # m, on every side
 DEPTH, WALL = 0.03, 0.006  # m, of a hole and its walls
 INSERTED = 0.006  # m above the table, highest bottom of an inserted peg
 WORKSPACE = ((0.24, -0.13), (0.36, 0.13))  # m, corners of the area of stand and holes
+ROOM = 0.075  # m between a hole and what else stands there, for the fingers
 HOLES = ('first', 'second')
 STAND_COLOUR = (0.3, 0.3, 0.33, 1.0)
 PEG_COLOUR = (0.93, 0.9, 0.8, 1.0)
 SIDES = ('left', 'right', 'near', 'far')
+AWAY = HALF_LENGTH + 0.03  # m, of the tool from the peg's centre; a hand as far as that does not hold it
+
+
+def named_hole(instruction: str) -> str:
+    """Colour of the hole to insert the peg into. Raises ValueError."""
+    found = matched(instruction, f'(?:insert|put|place|push) the peg in(?:to)? the {COLOUR} hole')
+    if found is None:
+        raise ValueError(
+            f'{instruction!r} is not understood; say "insert the peg into the red hole", with one colour of '
+            f'{sorted(COLOURS)}'
+        )
+    return found[1]
 
 
 class InsertPeg(TaskBase):
@@ -54,21 +67,16 @@ class InsertPeg(TaskBase):
         add_box(model, 'peg', [HALF_WIDTH, HALF_WIDTH, HALF_LENGTH])
 
     def check(self, instruction: str) -> None:
-        if len(named_colours(instruction)) > 1:
-            raise ValueError(
-                f'{instruction!r} names several colours; ask for one hole, e.g. "insert the peg into the '
-                'red hole"'
-            )
-        named_colour(instruction)
+        named_hole(instruction)
 
     def start(self, rng: np.random.Generator, instruction: str, level: float) -> Start:
         if instruction:
-            names = [named_colour(instruction)]
+            names = [named_hole(instruction)]
             names += other_colours(rng, names, 1)
         else:
             names = other_colours(rng, [], 2)
             instruction = f'insert the peg into the {names[0]} hole'
-        stand, wanted, other = _places(rng, level)
+        stand, wanted, other = apart(rng, WORKSPACE, level, ROOM)
         yaw = float(rng.uniform(-0.35, 0.35)) * level
         slots = [str(slot) for slot in rng.permutation(HOLES)]
 
@@ -115,10 +123,13 @@ class InsertPeg(TaskBase):
 
     def success(self, view: View) -> np.ndarray:
         placed = (self._aside(view) < 2 * CLEARANCE) & (self._bottom(view) < INSERTED) & self._upright(view)
-        return placed & (view.speed('peg') < 0.05) & (view.opening > 1.4 * HALF_WIDTH)
+        free = (view.opening > 1.4 * HALF_WIDTH) | (
+            np.linalg.norm(view.tip - view.position('peg'), axis=1) > AWAY
+        )
+        return placed & (view.speed('peg') < 0.05) & free
 
     def expert(self, scene: Scene) -> Expert:
-        return InsertExpert(TurningHand(scene), HALF_WIDTH, HALF_LENGTH, DEPTH, CLEARANCE)
+        return InsertExpert(PosingHand(scene), HALF_WIDTH, HALF_LENGTH, DEPTH, CLEARANCE)
 
     def _aside(self, view: View) -> np.ndarray:
         """Horizontal distance [N] (m) of the peg's centre from the axis of the named hole."""
@@ -133,17 +144,6 @@ class InsertPeg(TaskBase):
     def _upright(self, view: View) -> np.ndarray:
         """Whether the peg stands straight, on either end, bool [N]."""
         return np.abs(view.rotation('peg')[:, 2, 2]) > 0.97
-
-
-def _places(rng: np.random.Generator, level: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Places [2] of the stand, the named hole and the other hole, with room for the fingers between."""
-    low, high = np.array(WORKSPACE)
-    while True:
-        stand, wanted, other = rng.uniform(low, high, (3, 2))
-        way = np.linalg.norm(stand - wanted)
-        apart = min(np.linalg.norm(stand - other), np.linalg.norm(wanted - other))
-        if 0.095 < way < 0.11 + 0.2 * level and apart > 0.075:
-            return stand, wanted, other
 
 
 def _add_socket(model: mujoco.MjSpec, name: str) -> None:

@@ -10,17 +10,27 @@ from apprentice.sim.scene import Scene
 from apprentice.sim.task import Expert, Start, TaskBase
 from apprentice.sim.tasks.grasping import grasped
 from apprentice.sim.tasks.hand import UP, Hand
+from apprentice.sim.tasks.phrases import matched
 from apprentice.sim.tasks.things import COLOURS, add_box, named_colour
 from apprentice.sim.view import View
 
 HALF_SIZE = 0.02  # m
 LIFTED = 0.08  # m, height of the cube's centre that counts as picked up
 WORKSPACE = ((0.2, -0.13), (0.36, 0.13))  # m, corners of the area of the cubes' centres
+SMALLEST = 0.5  # part of the area's sides that level 0 uses
+WRONG = 0.4  # most progress after the other cube was lifted
 SLOTS = ('first', 'second')
+_PATTERN = (
+    r'(?:pick(?: up)?|lift(?: up)?|raise|grasp|grip|grab|seize|hold|take|get|fetch|collect) (?:the |a )?'
+    rf'({"|".join(COLOURS)}) cube(?: up)?'
+)
 
 
 class PickCube(TaskBase):
-    """Two cubes of different colours; success when the named one is lifted and the other is not."""
+    """Two cubes of different colours; success when the named one is lifted and the other never was.
+
+    At level 0 the area of the cubes has half the sides of level 1's, around the same middle.
+    """
 
     name = 'pick'
 
@@ -29,17 +39,19 @@ class PickCube(TaskBase):
             add_box(model, slot, [HALF_SIZE] * 3)
 
     def check(self, instruction: str) -> None:
-        named_colour(instruction)
+        wanted_colour(instruction)
 
     def start(self, rng: np.random.Generator, instruction: str, level: float) -> Start:
         names = [str(name) for name in rng.permutation(list(COLOURS))[:2]]
         if instruction:
-            wanted = named_colour(instruction)
+            wanted = wanted_colour(instruction)
             if wanted not in names:
                 names[int(rng.integers(2))] = wanted
         else:
             instruction = f'pick up the {names[int(rng.integers(2))]} cube'
         low, high = np.array(WORKSPACE)
+        shrink = (1 - SMALLEST) * (1 - level) * (high - low) / 2
+        low, high = low + shrink, high - shrink
         while True:
             places = rng.uniform(low, high, (2, 2))
             if np.linalg.norm(places[0] - places[1]) > 0.085:  # fingers need room
@@ -55,7 +67,12 @@ class PickCube(TaskBase):
 
     def begin(self, view: View) -> dict[str, np.ndarray]:
         distance = np.linalg.norm(view.tip - self._cubes(view)[0], axis=1)
-        return {'start_distance': np.maximum(distance, 0.05)}
+        return {'start_distance': np.maximum(distance, 0.05), 'wrong': np.zeros(view.count, bool)}
+
+    def update(self, view: View) -> None:
+        """Remember that the other cube was lifted: taking cubes in turn until one is right is no success."""
+        if 'wrong' in view.memory:  # else nothing has started yet
+            view.memory['wrong'] |= self._cubes(view)[1][:, 2] > LIFTED
 
     def objects(self, view: View, sim: int) -> dict[str, np.ndarray]:
         colours = list(COLOURS)
@@ -63,17 +80,18 @@ class PickCube(TaskBase):
         return {f'cube_{colours[n]}': view.pose(slot)[sim] for n, slot in zip(numbers, SLOTS, strict=True)}
 
     def progress(self, view: View) -> np.ndarray:
-        """0 to 0.4 reaching, 0.5 grasped, to 1 lifting."""
+        """0 to 0.4 reaching, 0.5 grasped, to 1 lifting; at most 0.4 once the other cube was lifted."""
         cube, other = self._cubes(view)
         held = grasped(view, cube, HALF_SIZE)
         reach = 1.0 - np.linalg.norm(view.tip - cube, axis=1) / view.memory['start_distance']
         lift = (cube[:, 2] - HALF_SIZE) / (LIFTED - HALF_SIZE)
         progress = np.where(held, 0.5 + 0.49 * np.clip(lift, 0, 1), 0.4 * np.clip(reach, 0, 1))
-        return np.where(held & lifted(cube, other), 1.0, progress)
+        progress = np.where(held & lifted(cube, other), 1.0, progress)
+        return np.where(view.memory['wrong'], np.minimum(progress, WRONG), progress)
 
     def success(self, view: View) -> np.ndarray:
         cube, other = self._cubes(view)
-        return lifted(cube, other) & grasped(view, cube, HALF_SIZE)
+        return lifted(cube, other) & grasped(view, cube, HALF_SIZE) & ~view.memory['wrong']
 
     def expert(self, scene: Scene) -> Expert:
         return PickExpert(Hand(scene))
@@ -83,6 +101,17 @@ class PickCube(TaskBase):
         both, named = view.positions(SLOTS), view.memory['target']
         sims = np.arange(view.count)
         return both[sims, named], both[sims, 1 - named]
+
+
+def wanted_colour(instruction: str) -> str:
+    """Colour of the cube an instruction asks to pick up. Raises ValueError for any other instruction."""
+    colour, found = named_colour(instruction), matched(instruction, _PATTERN)
+    if found is None:
+        raise ValueError(
+            f'{instruction!r} is not understood; say "pick up the {colour} cube", with one colour of '
+            f'{sorted(COLOURS)}'
+        )
+    return found[1]
 
 
 def lifted(cube: np.ndarray, other: np.ndarray) -> np.ndarray:

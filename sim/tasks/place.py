@@ -16,6 +16,7 @@ from apprentice.sim.tasks.placing import PlaceExpert
 from apprentice.sim.tasks.relations import (
     CUBE,
     EXTENT,
+    HEIGHTS,
     KINDS,
     OFFSETS,
     RADII,
@@ -46,12 +47,12 @@ NEAREST = 0.16  # m, least way of the cube to its goal
 ASIDE = (-0.18, 0.42)  # m, corner of the table where a cube is that a start does not use
 AWAY = (-2.0, 0.0)  # m, where a thing is that a start does not use
 OPEN = 1.25 * CUBE  # m, gripper position that lets a cube go
-CLEAR = 0.05  # m, distance of the tip from a cube that was let go
+CLEAR = 0.05  # m, distance of the tip from a cube that no hand holds, open or closed
 AT_REST = 0.02  # m/s
 
 
 class Place(TaskBase):
-    """Cubes, plates, a bowl and blocks; success when the named cube rests in its place and the hand is away.
+    """Cubes, plates, a bowl and blocks; success when the named cube rests in its place, let go.
 
     At level 0 there are one cube and one thing, near each other; at level 1 there are two of both.
     """
@@ -103,6 +104,7 @@ class Place(TaskBase):
         start.memory.update(
             cube=first, thing=slots.index(named), cube_colours=cube_colours, thing_colours=thing_colours,
             offset=OFFSETS[relation, kind], radius=RADII[relation, kind],
+            height=HEIGHTS[relation, kind],
         )  # fmt: skip
         return start
 
@@ -167,15 +169,15 @@ class Place(TaskBase):
         progress = np.where(
             grasped(view, cube, CUBE), 0.35 + 0.55 * np.clip(carried, 0, 1), 0.3 * np.clip(reached, 0, 1)
         )
-        progress = np.where(in_place(cube, goal, radius), 0.95, progress)
+        progress = np.where(in_place(cube, goal, radius, view.memory['height']), 0.95, progress)
         return np.where(self.success(view), 1.0, progress)
 
     def success(self, view: View) -> np.ndarray:
-        cube = self._cube(view)
-        away = (view.opening > OPEN) & (np.linalg.norm(view.tip - cube, axis=1) > CLEAR)
+        cube, radius, height = self._cube(view), view.memory['radius'], view.memory['height']
+        free = (view.opening > OPEN) | (np.linalg.norm(view.tip - cube, axis=1) > CLEAR)
         second = view.memory['cube'] == 1
         slow = np.where(second, view.speed(CUBES[1]), view.speed(CUBES[0])) < AT_REST
-        return in_place(cube, self._goal(view), view.memory['radius']) & away & slow
+        return in_place(cube, self._goal(view), radius, height) & free & slow
 
     def expert(self, scene: Scene) -> Expert:
         return PlaceExpert(scene)

@@ -8,7 +8,7 @@ import numpy as np
 from apprentice.sim.scene import Scene
 from apprentice.sim.task import Expert
 from apprentice.sim.tasks.hand import UP, Hand
-from apprentice.sim.tasks.relations import CUBE, EXTENT, KINDS, OFFSETS, RADII, in_place, parse
+from apprentice.sim.tasks.relations import AIMS, CUBE, EXTENT, KINDS, OFFSETS, in_place, parse
 from apprentice.sim.tasks.things import square_yaw, yaw_of
 
 
@@ -37,7 +37,7 @@ class PlaceExpert(Expert):
         cube, goal = objects[name][:3], objects[thing][:3] + OFFSETS[relation, kind]
         tip, rotation = self._kinematics.forward(state[self._arm])
         current, width = yaw_of(rotation), hand.width(state)
-        if in_place(cube, goal, 0.75 * RADII[relation, kind]):
+        if in_place(cube, goal, AIMS[relation, kind]):
             if width < self.FREE:
                 return hand.move(state, tip, self.RELEASE, current)
             narrow = np.linalg.norm(tip - cube) < 2 * CUBE  # fingers may still be inside the bowl

@@ -15,7 +15,7 @@ import numpy as np
 
 from apprentice.sim.scene import Scene
 from apprentice.sim.task import Expert, Start, TaskBase
-from apprentice.sim.tasks.things import words
+from apprentice.sim.tasks.phrases import matched
 from apprentice.sim.view import View
 
 MEASURES = (
@@ -48,13 +48,13 @@ class PoseTarget:
     """One pose.
 
     Attributes:
-        words: an instruction that has them all asks for it.
+        phrase: what else asks for it, a regular expression for all the words of an instruction.
         bounds: measure -> lowest and highest value: what the words mean; the rest is free.
         joints: joint -> position (rad), one way to take it; the rest is at home.
         first: the same for as long as the pelvis is much higher than its bound.
     """
 
-    words: tuple[str, ...]
+    phrase: str
     bounds: Bounds
     joints: dict[str, float]
     first: dict[str, float] | None = None
@@ -70,6 +70,8 @@ def _joints(**joints: float) -> dict[str, float]:
     return {f'{side}_{name}': position for side in SIDES for name, position in joints.items()}
 
 
+_ARMS = '(?:the|your|both|both the|both your|both of your) (?:arms|hands)'
+_SIDES = '(?:sideways|to (?:the|your|both) sides?)'
 _ARM_UP = {'shoulder_pitch': 2.95, 'shoulder_roll': 0.1, 'elbow': 0.0}
 _SQUAT = _joints(hip_pitch=1.5, knee=1.9, ankle=0.5)
 _STAND = {'pelvis': (0.78, np.inf), **_both('foot', 0.0, ON_FLOOR)}
@@ -77,7 +79,7 @@ _STAND = {'pelvis': (0.78, np.inf), **_both('foot', 0.0, ON_FLOOR)}
 
 def _one_arm(side: str, other: str) -> PoseTarget:
     return PoseTarget(
-        ('raise', side, 'arm'),
+        f'(?:raise|lift)(?: up)? (?:the|your) {side} (?:arm|hand)(?: up)?',
         {f'{side}_hand_over_head': (0.12, np.inf), f'{other}_hand_over_shoulder': (-np.inf, -0.15), **_STAND},
         {f'{side}_{name}': position for name, position in _ARM_UP.items()},
     )
@@ -85,7 +87,8 @@ def _one_arm(side: str, other: str) -> PoseTarget:
 
 def _one_leg(side: str, other: str) -> PoseTarget:
     return PoseTarget(
-        ('stand', side, 'leg'),
+        f'(?:stand|balance)(?: only)? on (?:the|your) {side} (?:leg|foot)(?: only)?'
+        f'|stand with (?:the|your) {other} (?:leg|foot) (?:raised|lifted|up)',
         {'pelvis': (0.75, np.inf), f'{side}_foot': (0.0, ON_FLOOR), f'{other}_foot': (0.28, np.inf)},
         {f'{other}_hip_pitch': 1.5, f'{other}_knee': 1.5, f'{other}_ankle': 0.0, f'{side}_hip_roll': 0.0},
     )
@@ -95,28 +98,30 @@ POSES = {  # the easier first
     'raise the left arm': _one_arm('left', 'right'),
     'raise the right arm': _one_arm('right', 'left'),
     'raise both arms': PoseTarget(
-        ('raise', 'arms'), {**_both('hand_over_head', 0.12, np.inf), **_STAND}, _joints(**_ARM_UP)
+        f'(?:raise|lift)(?: up)? {_ARMS}(?: up)?',
+        {**_both('hand_over_head', 0.12, np.inf), **_STAND},
+        _joints(**_ARM_UP),
     ),
     'stretch both arms out to the sides': PoseTarget(
-        ('arms', 'sides'),
+        f'(?:stretch|spread|extend|raise)(?: out)? {_ARMS}(?: out)? {_SIDES}',
         {**_both('hand_out', 0.58, np.inf), **_both('hand_over_shoulder', -0.15, 0.15), **_STAND},
         _joints(shoulder_pitch=0.0, shoulder_roll=1.57, elbow=0.0),
     ),
     'stand on the left leg': _one_leg('left', 'right'),
     'stand on the right leg': _one_leg('right', 'left'),
     'squat': PoseTarget(
-        ('squat',),
+        '(?:do a )?squat(?: down)?',
         {'pelvis': (0.0, 0.62), **_both('knee', 0.28, np.inf), **_both('foot', 0.0, ON_FLOOR)},
         _SQUAT,
     ),
     'kneel': PoseTarget(
-        ('kneel',),
+        'kneel(?: down)?|(?:go|get) down on your knees',
         {'pelvis': (0.38, 0.6), **_both('knee', 0.0, 0.13)},
         _joints(hip_roll=0.0, hip_pitch=0.0, knee=1.55, ankle=-1.4),
         first=_joints(hip_roll=0.0, hip_pitch=0.0, knee=1.55, ankle=0.5),
     ),
     'do the splits': PoseTarget(
-        ('splits',),
+        'do (?:the|a) splits?',
         {'pelvis': (0.0, 0.42), 'feet_apart': (1.2, np.inf)},
         _joints(hip_roll=1.4, hip_pitch=0.0, knee=0.0, ankle=0.0),
     ),
@@ -124,13 +129,11 @@ POSES = {  # the easier first
 
 
 def named_pose(instruction: str) -> str:
-    """The pose an instruction asks for, a key of POSES. Raises ValueError unless it is exactly one."""
-    said = set(words(instruction))
-    named = [name for name, pose in POSES.items() if said.issuperset(pose.words)]
-    if len(named) != 1:
-        what = f'asks for {named}' if named else 'names no pose'
-        raise ValueError(f'{instruction!r} {what}; say one of {list(POSES)}')
-    return named[0]
+    """The pose an instruction asks for, a key of POSES. Raises ValueError if it names none."""
+    for name, pose in POSES.items():
+        if matched(instruction, f'{name}|{pose.phrase}'):
+            return name
+    raise ValueError(f'{instruction!r} names no pose; say one of {list(POSES)}')
 
 
 class Pose(TaskBase):

@@ -9,6 +9,7 @@ import numpy as np
 from apprentice.sim.scene import Scene
 from apprentice.sim.task import Expert, Start, TaskBase
 from apprentice.sim.tasks.hand import UP, Hand
+from apprentice.sim.tasks.phrases import matched
 from apprentice.sim.tasks.things import (
     COLOURS,
     HIDDEN,
@@ -16,12 +17,10 @@ from apprentice.sim.tasks.things import (
     add_placed,
     colour_name,
     colour_number,
-    named_colours,
     other_colours,
     placed_at,
     shade,
     upright,
-    words,
     yaw_of,
 )
 from apprentice.sim.view import View
@@ -39,6 +38,11 @@ BLOCKS, ZONES = ('block0', 'block1'), ('zone0', 'zone1')
 ASIDE = (-0.18, 0.42)  # m, corner of the table where a block is that a start does not use
 AWAY = (-2.0, 0.0)  # m, where a zone is that a start does not use
 BEHIND = 0.048  # m, distance from the block's centre at which the finger tips come down
+_COLOUR = '|'.join(COLOURS)
+_PATTERN = (
+    rf'(?:push|slide|move|shove|shift) (?:the |a )?({_COLOUR}) block (?:over |all the way )?'
+    rf'(?:to|into|onto|inside|in|on) (?:the |a )?({_COLOUR}) zone'
+)
 
 
 class Push(TaskBase):
@@ -156,16 +160,14 @@ class Push(TaskBase):
 
 
 def block_and_zone(instruction: str) -> tuple[str, str]:
-    """Colours of the block and of the zone. Raises ValueError unless the instruction names both."""
-    named = named_colours(instruction)
-    if len(named) != 2:
+    """Colours of the block and of the zone. Raises ValueError for an instruction that is not understood."""
+    found = matched(instruction, _PATTERN)
+    if found is None:
         raise ValueError(
-            f'{instruction!r} does not name a block and a zone by their colours; say for example '
+            f'{instruction!r} does not say which block goes to which zone; say for example '
             f"'push the red block to the yellow zone', with colours of {sorted(COLOURS)}"
         )
-    said = words(instruction)
-    zone_first = 'zone' in said and 'block' in said and said.index('zone') < said.index('block')
-    return (named[1], named[0]) if zone_first else (named[0], named[1])
+    return found[1], found[2]
 
 
 class PushExpert(Expert):

@@ -9,6 +9,7 @@ import numpy as np
 from apprentice.sim.scene import Scene
 from apprentice.sim.task import Expert, Start, TaskBase
 from apprentice.sim.tasks.hand import Hand
+from apprentice.sim.tasks.phrases import matched
 from apprentice.sim.tasks.things import (
     COLOURS,
     HIDDEN,
@@ -23,17 +24,25 @@ from apprentice.sim.view import View
 
 RADIUS = 0.018  # m, of a marker
 WITHIN = 0.02  # m, distance of the tip from the marker's centre that counts as reached
-SLOW = 0.25  # rad/s, norm of the joint velocities of an arm that stays there
+SLOW = 0.08  # rad/s, norm of the joint velocities of an arm that stays there
+DWELL_S = 0.2  # how long it has to stay
+WRONG = 0.4  # most progress after another marker was reached
 WORKSPACE = ((0.2, -0.13, 0.03), (0.4, 0.13, 0.2))  # m, corners of the box of the markers' centres
 ON_TABLE = 0.5  # part of the markers that lie on the table
 APART = 0.08  # m, least distance between markers
 HOME = np.array([0.26, 0.0, 0.2])  # m, where the tip of sim_arm starts, give or take 0.045
 SLOTS = ('marker0', 'marker1', 'marker2', 'marker3')
 AWAY = (-2.0, 0.0, 0.0)  # m, where markers are that a start does not use
+_PATTERN = (
+    r'(?:reach(?: for| to| out to)?|touch|approach|(?:go|move|point)(?: the (?:hand|gripper|tip|tool))? to) '
+    rf'(?:the |a )?({"|".join(COLOURS)}) (?:marker|sphere)'
+)
 
 
 class Reach(TaskBase):
     """One to four coloured spheres without contacts; success when the tip rests within the named one.
+
+    It must not have rested within another before.
 
     At level 0 there is one marker, near the tip; at level 1 there are four, anywhere in the workspace.
     """
@@ -53,10 +62,10 @@ class Reach(TaskBase):
             )
 
     def check(self, instruction: str) -> None:
-        named_colour(instruction)
+        wanted_colour(instruction)
 
     def start(self, rng: np.random.Generator, instruction: str, level: float) -> Start:
-        wanted = named_colour(instruction) if instruction else other_colours(rng, [], 1)[0]
+        wanted = wanted_colour(instruction) if instruction else other_colours(rng, [], 1)[0]
         others = other_colours(rng, [wanted], round(level * (len(SLOTS) - 1)))
         furthest = 0.17 + 0.15 * level
         places: list[np.ndarray] = []
@@ -85,7 +94,26 @@ class Reach(TaskBase):
         return start
 
     def begin(self, view: View) -> dict[str, np.ndarray]:
-        return {'start_distance': np.maximum(self._distance(view), WITHIN + 0.05)}
+        """``since`` [N, markers]: the time (s) at which the tip came to rest within a marker."""
+        return {
+            'start_distance': np.maximum(self._distance(view), WITHIN + 0.05),
+            'since': np.full((view.count, len(SLOTS)), np.inf),
+            'now': view.time,
+            'wrong': np.zeros(view.count, bool),
+        }
+
+    def update(self, view: View) -> None:
+        """How long the tip has rested within which marker; told at each control step."""
+        memory = view.memory
+        if 'since' not in memory:  # nothing has started yet
+            return
+        memory['now'][:] = view.time
+        slow = np.linalg.norm(view.velocities, axis=1) < SLOW
+        inside = (self._distances(view) < WITHIN) & slow[:, None]
+        memory['since'][:] = np.where(inside, np.minimum(memory['since'], memory['now'][:, None]), np.inf)
+        rested = self._rested(view)
+        rested[np.arange(view.count), memory['target']] = False
+        memory['wrong'] |= rested.any(axis=1)
 
     def objects(self, view: View, sim: int) -> dict[str, np.ndarray]:
         numbers = view.memory['colours'][sim]
@@ -96,23 +124,46 @@ class Reach(TaskBase):
         }
 
     def progress(self, view: View) -> np.ndarray:
-        """0 to 0.9 in proportion to the way made to the marker; 0.95 within it but moving."""
+        """0 to 0.9 in proportion to the way made to the marker; 0.95 within it, not yet at rest.
+
+        At most 0.4 once another marker was reached.
+        """
         left = (self._distance(view) - WITHIN) / (view.memory['start_distance'] - WITHIN)
         progress = np.where(left < 0, 0.95, 0.9 * np.clip(1 - left, 0, 1))
+        progress = np.where(view.memory['wrong'], np.minimum(progress, WRONG), progress)
         return np.where(self.success(view), 1.0, progress)
 
     def success(self, view: View) -> np.ndarray:
-        slow = np.linalg.norm(view.velocities, axis=1) < SLOW
-        return (self._distance(view) < WITHIN) & slow
+        rested = self._rested(view)[np.arange(view.count), view.memory['target']]
+        return rested & (self._distance(view) < WITHIN) & ~view.memory['wrong']
 
     def expert(self, scene: Scene) -> Expert:
         return ReachExpert(Hand(scene))
 
     def _distance(self, view: View) -> np.ndarray:
         """Distance [N] of the tip from the named marker (m)."""
-        markers = np.stack([view.position(slot) for slot in SLOTS], axis=1)
-        marker = markers[np.arange(view.count), view.memory['target']]
-        return np.linalg.norm(view.tip - marker, axis=1)
+        return self._distances(view)[np.arange(view.count), view.memory['target']]
+
+    @staticmethod
+    def _distances(view: View) -> np.ndarray:
+        """Distances [N, markers] of the tip from all markers (m)."""
+        return np.linalg.norm(view.tip[:, None] - view.positions(SLOTS), axis=2)
+
+    @staticmethod
+    def _rested(view: View) -> np.ndarray:
+        """Whether the tip has been at rest within a marker for long enough, bool [N, markers]."""
+        return view.memory['now'][:, None] - view.memory['since'] > DWELL_S - 1e-6
+
+
+def wanted_colour(instruction: str) -> str:
+    """Colour of the marker an instruction asks to reach. Raises ValueError for any other instruction."""
+    colour, found = named_colour(instruction), matched(instruction, _PATTERN)
+    if found is None:
+        raise ValueError(
+            f'{instruction!r} is not understood; say "reach the {colour} marker", with one colour of '
+            f'{sorted(COLOURS)}'
+        )
+    return found[1]
 
 
 class ReachExpert(Expert):

@@ -8,13 +8,13 @@ the robot shows them the other way round.
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 
 import mujoco
 import numpy as np
 
-from apprentice.sim.tasks.things import COLOURS, add_placed, words
+from apprentice.sim.tasks.phrases import matched
+from apprentice.sim.tasks.things import COLOURS, add_placed
 
 CUBE = 0.02  # m, half of a cube's side
 KINDS = ('plate', 'bowl', 'block')
@@ -23,7 +23,9 @@ TOP = np.array([0.007, 0.006, 0.029])  # m, height of what a cube stands on
 RELATIONS = ('on', 'in', 'left', 'right', 'front', 'behind')
 BESIDE = 0.065  # m, from a thing's edge to the middle of the place beside it
 _DIRECTIONS = {'left': (0, 1), 'right': (0, -1), 'front': (-1, 0), 'behind': (1, 0)}
-_RADII = {'on plate': 0.026, 'on block': 0.02, 'in bowl': 0.032}  # m; beside a thing: 0.04
+_RADII = {'on plate': 0.04, 'on block': 0.028, 'in bowl': 0.032}  # m; beside a thing: 0.04
+_HEIGHTS = {'in bowl': 0.016}  # m; a cube may lean on the wall. Elsewhere 0.008
+_AIMS = {'on plate': 0.02, 'on block': 0.015, 'in bowl': 0.024}  # m; beside a thing: 0.03
 _PHRASES = {
     'on top of': 'on', 'onto': 'on', 'on': 'on', 'into': 'in', 'inside': 'in', 'in': 'in',
     'left of': 'left', 'to the left of': 'left', 'on the left of': 'left',
@@ -32,9 +34,10 @@ _PHRASES = {
 }  # fmt: skip
 _SAID = {'on': 'on', 'in': 'in', 'left': 'left of', 'right': 'right of', 'front': 'in front of'}
 _COLOUR = '|'.join(COLOURS)
-_PATTERN = re.compile(
-    rf'\b({_COLOUR}) cube ({"|".join(sorted(_PHRASES, key=len, reverse=True))}) '
-    rf'(?:the |a )?(?:({_COLOUR}) )?({"|".join(KINDS)})$'
+_PATTERN = (
+    rf'(?:put|place|set|lay|move|drop|bring|carry)(?: down)? (?:the |a )?'
+    rf'({_COLOUR}) cube ({"|".join(sorted(_PHRASES, key=len, reverse=True))}) '
+    rf'(?:the |a )?(?:({_COLOUR}) )?({"|".join(KINDS)})'
 )
 _EXAMPLE = "'put the red cube on the blue plate' or 'put the red cube left of the green block'"
 
@@ -67,7 +70,7 @@ class Placement:
 
 def parse(instruction: str) -> Placement:
     """Raises ValueError with what to say instead for an instruction that is not understood."""
-    found = _PATTERN.search(' '.join(words(instruction)))
+    found = matched(instruction, _PATTERN)
     if found is None:
         raise ValueError(
             f'{instruction!r} does not say which cube goes where; say for example {_EXAMPLE}: colours '
@@ -100,13 +103,16 @@ def _offset(relation: str, kind: str) -> list[float]:
 
 
 # [relation, kind, 3]: where the cube's centre belongs, from the thing's place on the table (m);
-# [relation, kind]: how far from there, sideways, it may be (m)
+# [relation, kind]: how far from there, sideways and up or down, it may be (m), and how far sideways a
+# demonstrator lets it be
 OFFSETS = np.array([[_offset(relation, kind) for kind in KINDS] for relation in RELATIONS])
 RADII = np.array([[_RADII.get(f'{relation} {kind}', 0.04) for kind in KINDS] for relation in RELATIONS])
+HEIGHTS = np.array([[_HEIGHTS.get(f'{relation} {kind}', 0.008) for kind in KINDS] for relation in RELATIONS])
+AIMS = np.array([[_AIMS.get(f'{relation} {kind}', 0.03) for kind in KINDS] for relation in RELATIONS])
 
 
 def in_place(
-    cube: np.ndarray, goal: np.ndarray, radius: np.ndarray | float, height: float = 0.008
+    cube: np.ndarray, goal: np.ndarray, radius: np.ndarray | float, height: np.ndarray | float = 0.008
 ) -> np.ndarray:
     """Whether a cube lies where it belongs, bool [...].
 
@@ -123,9 +129,10 @@ def in_place(
 def add_thing(model: mujoco.MjSpec, kind: str, name: str) -> list[str]:
     """Add a plate, bowl or block on slide joints (see add_placed). Returns the names of its geoms.
 
-    Each ends a millimetre above the table, so that the two never touch.
+    Each ends a millimetre above the table, so that the two never touch. It is heavy and stiff: a hand that
+    pushes it does not bring it to a cube.
     """
-    body = add_placed(model, name)
+    body = add_placed(model, name, mass=1000.0, damping=1e6)
     if kind == 'plate':
         size, height = [EXTENT[0], 0.003, 0], 0.004
         body.add_geom(name=name, type=mujoco.mjtGeom.mjGEOM_CYLINDER, size=size, pos=[0, 0, height], mass=0)

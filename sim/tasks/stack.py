@@ -11,36 +11,36 @@ from apprentice.sim.task import Expert, Start, TaskBase
 from apprentice.sim.tasks.grasping import grasped
 from apprentice.sim.tasks.grips import TurningHand, fitting_yaws
 from apprentice.sim.tasks.hand import UP
+from apprentice.sim.tasks.phrases import COLOUR, matched
 from apprentice.sim.tasks.shelf import add_shelf, shelved
-from apprentice.sim.tasks.things import COLOURS, add_box, colour_name, colour_number, upright, words
+from apprentice.sim.tasks.things import COLOURS, add_box, colour_name, colour_number, upright
 from apprentice.sim.view import View
 
 HALF_SIZE = 0.02  # m
 CUBES = ('first', 'second', 'third')
 CENTRE, SPAN = np.array([0.28, 0.0]), np.array([0.08, 0.13])  # m, of the area of the cubes' centres
 ROOM = 0.1  # m between centres, for fingers
-ALIGNED, LEVEL = 0.012, 0.008  # m, how exactly the upper cube sits, sideways and in height
+ALIGNED, LEVEL = 0.018, 0.008  # m, how exactly the upper cube sits, sideways and in height
+RESTS = 0.028  # m, sideways; a cube further off the middle of the one below falls
 AT_REST = 0.03  # m/s
 AWAY = 0.05  # m, distance of the tool from the upper cube once it has let go
 NEAR = 0.06  # m, sideways; closer than this a cube let go may land on the lower one
-VERBS = ('stack', 'put', 'place', 'set')
+PHRASE = f'(?:stack|put|place|set) the {COLOUR} cube (?:on|onto|on top of) the {COLOUR} cube'
 
 
 def named_pair(instruction: str) -> tuple[str, str]:
     """Colours of the cube to move and of the one below it. Raises ValueError."""
-    said = words(instruction.lower().replace('onto', 'on'))
-    split = said.index('on') if 'on' in said else len(said)
-    moved, below = ([word for word in part if word in COLOURS] for part in (said[:split], said[split:]))
-    if len(moved) != 1 or len(below) != 1 or moved == below or not set(said) & set(VERBS):
+    found = matched(instruction, PHRASE)
+    if found is None or found[1] == found[2]:
         raise ValueError(
             f'{instruction!r} is not understood; say "stack the red cube on the blue cube", '
             f'with two different colours of {sorted(COLOURS)}'
         )
-    return moved[0], below[0]
+    return found[1], found[2]
 
 
 class StackCubes(TaskBase):
-    """Three cubes; success when the first named rests on the second and the open hand is away."""
+    """Three cubes; success when the first named rests on the second and the hand is away."""
 
     name = 'stack'
     max_duration_s = 12.0
@@ -95,7 +95,10 @@ class StackCubes(TaskBase):
         }
 
     def progress(self, view: View) -> np.ndarray:
-        """0 to 0.15 reaching, 0.2 grasped, to 0.35 lifting, to 0.85 carrying, 0.9 in place, 0.95 let go."""
+        """0 to 0.15 reaching, 0.2 grasped, to 0.35 lifting, to 0.85 carrying, 0.9 in place, 0.95 let go.
+
+        0.6 when it rests on the other, too far off its middle.
+        """
         upper, lower = view.position(CUBES[0]), view.position(CUBES[1])
         reach = 1.0 - np.linalg.norm(view.tip - upper, axis=1) / view.memory['start_distance']
         lift = np.clip(1.1 * (upper[:, 2] - HALF_SIZE) / (2 * HALF_SIZE), 0, 1)
@@ -105,14 +108,16 @@ class StackCubes(TaskBase):
         progress = np.where(
             grasped(view, upper, HALF_SIZE), 0.2 + lift * (0.15 + carried), 0.15 * np.clip(reach, 0, 1)
         )
-        progress = np.where(self._stacked(view), np.where(self._open(view), 0.95, 0.9), progress)
+        rests = (gap < RESTS) & (np.abs(upper[:, 2] - lower[:, 2] - 2 * HALF_SIZE) < LEVEL)
+        progress = np.where(rests, np.maximum(progress, 0.6), progress)
+        progress = np.where(self._stacked(view), np.where(self._free(view), 0.95, 0.9), progress)
         return np.where(self.success(view), 1.0, progress)
 
     def success(self, view: View) -> np.ndarray:
         upper = view.position(CUBES[0])
-        away = np.linalg.norm(view.tip - upper, axis=1) > AWAY
+        away = np.linalg.norm(view.tip - upper, axis=1) > AWAY  # and so nothing is in the hand
         still = (view.speed(CUBES[0]) < AT_REST) & (view.speed(CUBES[1]) < AT_REST)
-        return self._stacked(view) & self._open(view) & away & still
+        return self._stacked(view) & away & still
 
     def expert(self, scene: Scene) -> Expert:
         return StackExpert(TurningHand(scene))
@@ -121,8 +126,10 @@ class StackCubes(TaskBase):
         """Whether the first cube is on the second, bool [N]."""
         return on_top(view.position(CUBES[0]).T, view.position(CUBES[1]).T)
 
-    def _open(self, view: View) -> np.ndarray:
-        return view.opening > 1.3 * HALF_SIZE
+    def _free(self, view: View) -> np.ndarray:
+        """Whether the hand holds no cube, bool [N]."""
+        away = np.linalg.norm(view.tip - view.position(CUBES[0]), axis=1) > AWAY
+        return away | (view.opening > 1.3 * HALF_SIZE)
 
 
 def on_top(upper: np.ndarray, lower: np.ndarray) -> np.ndarray:

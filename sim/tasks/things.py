@@ -16,12 +16,22 @@ COLOURS = {
     'yellow': (0.92, 0.8, 0.1, 1.0),
 }
 HIDDEN = (0.0, 0.0, 0.0, 0.0)  # a geom of this colour is not drawn
+NEGATIONS = frozenset(
+    ('not', 'don', 'dont', 'never', 'no', 'nor', 'except', 'but', 'without', 'instead', 'neither')
+)
 GRIPPY = (1.5, 0.02, 0.001)  # friction of things that fingers hold: sliding, torsional (m), rolling (m)
 
 
 def words(instruction: str) -> list[str]:
-    """The words of an instruction, lower case."""
-    return re.findall(r'[a-z]+', instruction.lower())
+    """The words of an instruction, lower case.
+
+    Raises ValueError for one that says what not to do: tasks look for what is named, so it would be done.
+    """
+    said = re.findall(r'[a-z]+', instruction.lower())
+    negations = [word for word in said if word in NEGATIONS]
+    if negations:
+        raise ValueError(f'{instruction!r} has the word {negations[0]!r}: say what to do, not what not to do')
+    return said
 
 
 def named_colours(instruction: str) -> list[str]:

@@ -13,16 +13,16 @@ import numpy as np
 from apprentice.sim.scene import Scene
 from apprentice.sim.task import Expert, Start, TaskBase
 from apprentice.sim.tasks.grasping import grasped
+from apprentice.sim.tasks.grips import rotation_matrix
 from apprentice.sim.tasks.hand import UP, Hand
-from apprentice.sim.tasks.inserting import rotation_matrix
+from apprentice.sim.tasks.phrases import COLOUR, matched
+from apprentice.sim.tasks.tabletop import apart
 from apprentice.sim.tasks.things import (
     COLOURS,
     add_box,
     add_placed,
     colour_name,
     colour_number,
-    named_colour,
-    named_colours,
     other_colours,
     placed_at,
     upright,
@@ -31,21 +31,34 @@ from apprentice.sim.view import View
 
 SPONGE = np.array([0.032, 0.018, 0.018])  # m, half of its sides
 SPONGE_COLOUR = (1.0, 0.72, 0.8, 1.0)
-REACH = np.array([0.002, 0.002, 0.004])  # m, how far beyond its sides the sponge cleans
+REACH = np.array([0.002, 0.002, 0.001])  # m, how far beyond its sides the sponge cleans
 PITCH = 0.015  # m, between neighbouring patches
 GRID = np.stack(
     np.meshgrid(PITCH * np.arange(-1.5, 2), PITCH * np.arange(-2, 3), [0.0], indexing='ij'), axis=-1
 ).reshape(-1, 3)  # m, centres of the patches from the stain's centre
 SUNK = -0.01  # m, joint position of a clean patch
 COVERED = 0.95  # part of the stain's patches that must be clean
-SPARED = 0.5  # part of the other stain that may become clean on the way
+SPARED = 0.2  # part of the other stain that may become clean on the way
 WORKSPACE = ((0.24, -0.14), (0.38, 0.14))  # m, corners of the area of sponge and stains
+ROOM = 0.105  # m between the stains, and between the other stain and the sponge
 STAINS = ('first', 'second')
 PATCHES = [f'{stain}_{number}' for stain in STAINS for number in range(len(GRID))]
+PHRASE = f'(?:wipe|clean)(?: up| off| away)? the {COLOUR} stain(?: up| away| off(?: the table)?)?'
+
+
+def named_stain(instruction: str) -> str:
+    """Colour of the stain to wipe. Raises ValueError."""
+    found = matched(instruction, PHRASE)
+    if found is None:
+        raise ValueError(
+            f'{instruction!r} is not understood; say "wipe the red stain", with one colour of '
+            f'{sorted(COLOURS)}'
+        )
+    return found[1]
 
 
 class Wipe(TaskBase):
-    """Success when 95 % of the named stain is clean and at least half of the other is still there.
+    """Success when 95 % of the named stain is clean and at least 80 % of the other is still there.
 
     Easier starts (``level`` below 1) have smaller stains and a sponge that lies closer to the named one.
     """
@@ -61,20 +74,16 @@ class Wipe(TaskBase):
                 _add_patch(body, f'{stain}_{number}', place)
 
     def check(self, instruction: str) -> None:
-        if len(named_colours(instruction)) > 1:
-            raise ValueError(
-                f'{instruction!r} names several colours; ask for one stain, e.g. "wipe the red stain"'
-            )
-        named_colour(instruction)
+        named_stain(instruction)
 
     def start(self, rng: np.random.Generator, instruction: str, level: float) -> Start:
         if instruction:
-            names = [named_colour(instruction)]
+            names = [named_stain(instruction)]
             names += other_colours(rng, names, 1)
         else:
             names = other_colours(rng, [], 2)
             instruction = f'wipe the {names[0]} stain'
-        sponge, wanted, other = _places(rng, level)
+        sponge, wanted, other = apart(rng, WORKSPACE, level, ROOM)
         slots = [str(slot) for slot in rng.permutation(STAINS)]
         extent = np.linalg.norm(GRID / [2 * PITCH, 2.5 * PITCH, 1.0], axis=1)
         present = extent < 0.5 + 0.45 * level + rng.uniform(-0.1, 0.15, (2, len(GRID)))
@@ -99,6 +108,8 @@ class Wipe(TaskBase):
 
     def update(self, view: View) -> None:
         """Clean the patches under the held sponge."""
+        if 'dirty' not in view.memory:  # before the first start
+            return
         away = self._patches(view) - view.position('sponge')[:, None, None]
         inside = np.abs(away @ view.rotation('sponge')[:, None]) < SPONGE + REACH
         dirty = view.memory['dirty']
@@ -157,6 +168,7 @@ class WipeExpert(Expert):
 
     HOVER = 0.07  # m, of the open hand above the sponge
     CARRY = 0.04  # m, of the sponge's lower side above the table
+    PRESS = -0.001  # m, the same while wiping: the sponge touches
     SWEEP = 0.06  # m, longest way between patches on which the sponge stays low
     SLOW = 0.3  # part of the hand's stride while wiping
 
@@ -183,7 +195,7 @@ class WipeExpert(Expert):
     ) -> np.ndarray:
         """Joint target that brings the held sponge to the patch that is nearest."""
         hand, tip = self._hand, self._hand.tip(state)
-        stain = f'{named_colour(task)}_stain'
+        stain = f'{named_stain(task)}_stain'
         dirty = [pose[:3] for name, pose in objects.items() if name.startswith(f'{stain}_')]
         if not dirty:
             return hand.move(state, tip + self.CARRY * UP, hand.closed)
@@ -195,25 +207,14 @@ class WipeExpert(Expert):
         aside, bottom = float(np.linalg.norm(step)), sponge[2] - half
         if bottom < 0.01 and aside < self.SWEEP:  # wipe
             step = step * min(1.0, 0.01 / max(aside, 1e-9))
-            height = 0.001
+            height = self.PRESS
         elif aside < 0.01:
-            height = 0.001
+            height = self.PRESS
         else:
             height = self.CARRY
             step = step * (bottom > 0.6 * self.CARRY)  # first straight up
         goal = tip + step + np.array([0, 0, height - bottom])
         return hand.move(state, goal, hand.closed)
-
-
-def _places(rng: np.random.Generator, level: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Places [2] of the sponge, the named stain and the other, apart from each other."""
-    low, high = np.array(WORKSPACE)
-    while True:
-        sponge, wanted, other = rng.uniform(low, high, (3, 2))
-        way = np.linalg.norm(sponge - wanted)
-        apart = min(np.linalg.norm(sponge - other), np.linalg.norm(wanted - other))
-        if 0.095 < way < 0.11 + 0.2 * level and apart > 0.105:
-            return sponge, wanted, other
 
 
 def _add_patch(stain: mujoco.MjsBody, name: str, place: np.ndarray) -> None:

@@ -4,10 +4,13 @@
 from __future__ import annotations
 
 import sys
+from argparse import Namespace
 from pathlib import Path
 
 import pytest
 
+from apprentice.bench import transport
+from apprentice.bench.runner import OURS
 from apprentice.cli.launch_file import LaunchError, Plan, load
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -211,13 +214,36 @@ def test_our_launch_files_come_to_the_expected_processes():
     assert {p.name for p in sim.processes if p.required} == {'sim_robot', 'gate'}
     robot = load(ROOT / 'launch' / 'robot.launch.yaml', {'robot': 'a.yaml', 'weights': 'w', 'learn': 'false'})
     assert {p.name for p in robot.processes} == names - {'sim_robot', 'learner'}
-    assert all('LARGE_DATA' in p.environment['FASTDDS_BUILTIN_TRANSPORTS'] for p in robot.processes)
+    profiles = {p.environment['FASTRTPS_DEFAULT_PROFILES_FILE'] for p in robot.processes}
+    assert profiles == {str(ROOT / 'launch' / 'fastdds.xml')}
     assert all('use_sim_time:=false' in p.command for p in robot.processes)
     assert all('auto_arm:=true' not in p.command for p in robot.processes)
 
 
+def test_faults_task_and_duration_reach_the_nodes_that_use_them(tmp_path):
+    arguments = {'faults': str(tmp_path / 'plan.yaml'), 'sim_task': 'stack'}
+    processes = {p.name: p.command for p in load(ROOT / 'launch' / 'sim.launch.yaml', arguments).processes}
+    for name in ('sim_robot', 'policy'):
+        assert f'faults:="{tmp_path}/plan.yaml"' in processes[name], name
+    for name in ('sim_robot', 'episode', 'teleop'):
+        assert 'sim_task:="stack"' in processes[name], name
+    assert 'max_duration_s:=0.0' in processes['episode']  # the task's
+    robot = load(ROOT / 'launch' / 'robot.launch.yaml', {'robot': 'a.yaml', 'weights': 'w'})
+    commands = {p.name: p.command for p in robot.processes}
+    assert 'max_duration_s:=10.0' in commands['episode']
+    assert 'faults:=""' in commands['policy']
+
+
+def test_the_bench_measures_the_transport_of_the_robot():
+    robot = load(ROOT / 'launch' / 'robot.launch.yaml', {'robot': 'a.yaml', 'weights': 'w'})
+    profiles = {p.environment['FASTRTPS_DEFAULT_PROFILES_FILE'] for p in robot.processes}
+    rows = [row for case in transport.cases(Namespace(seconds=1.0)) for row in case.contestants]
+    ours = next(row for row in rows if row.kind == OURS)
+    assert profiles == {ours.environment['FASTRTPS_DEFAULT_PROFILES_FILE']}
+
+
 def test_users_own_transport_setting_wins():
-    environment = {'FASTDDS_BUILTIN_TRANSPORTS': 'UDPv4', 'AMENT_PREFIX_PATH': sys.prefix}
+    environment = {'FASTRTPS_DEFAULT_PROFILES_FILE': 'my.xml', 'AMENT_PREFIX_PATH': sys.prefix}
     arguments = {'robot': 'a.yaml', 'weights': 'w'}
     plan = load(ROOT / 'launch' / 'robot.launch.yaml', arguments, environment)
-    assert {p.environment['FASTDDS_BUILTIN_TRANSPORTS'] for p in plan.processes} == {'UDPv4'}
+    assert {p.environment['FASTRTPS_DEFAULT_PROFILES_FILE'] for p in plan.processes} == {'my.xml'}

@@ -5,6 +5,7 @@ import time
 
 import numpy as np
 import pytest
+import rclpy.parameter
 import torch
 from apprentice_interfaces.msg import ControlState, EpisodeState
 from rcl_interfaces.msg import Parameter, ParameterType, ParameterValue
@@ -13,6 +14,7 @@ from sensor_msgs.msg import Image, JointState
 from std_srvs.srv import SetBool
 
 from apprentice.nodes import convert, qos
+from apprentice.nodes.fault_injection import MODEL_FAULTS, Faults
 from apprentice.policies import checkpoint
 from apprentice.policies.policy import FlowPolicy, PolicyConfig, TinyConfig
 from apprentice.policies.spec import PolicySpec
@@ -148,6 +150,8 @@ def test_robot_faults_live(ros, start_node):
 
     why = rig.fail('loopback_robot', '[{kind: camera_drop, target: top}]')
     assert why == "camera_drop: the robot has no camera 'top'; it has ['front', 'wrist']"
+    assert 'seed of the fault plan' in rig.fail('loopback_robot', '{seed: one, faults: []}')
+    assert 'no fault' in rig.fail('loopback_robot', '[{kind: [camera_drop]}]')
     assert rig.fail('loopback_robot', '[{kind: dead_node, target: loopback_robot}]') == ''
     assert 'joint states on joint_states are' in rig.until_mode(ControlMode.HOLD)
     assert robot.popen.wait(10.0) == -9
@@ -184,6 +188,19 @@ def test_camera_and_policy_faults_in_lockstep(ros, start_node, tmp_path):
         else:
             rig.fail(node, '')
     rig.armed(ControlMode.POLICY)
+
+
+def test_a_plan_given_before_the_clock_counts_from_its_first_time(ros):
+    clock = [0.0]
+    faults = Faults(ros.node, SPEC, lambda: clock[0], MODEL_FAULTS)
+    plan = '[{kind: slow_model, at_s: 1.0, for_s: 2.0, amount: 0.5}]'
+    (result,) = ros.node.set_parameters([rclpy.parameter.Parameter('faults', value=plan)])
+    assert result.successful
+    slowness = [faults.slowness()]
+    for now in (1.7e9, 1.7e9 + 1.5, 1.7e9 + 3.5):
+        clock[0] = now
+        slowness.append(faults.slowness())
+    assert slowness == [0.0, 0.0, 0.5, 0.0]
 
 
 @pytest.mark.parametrize(

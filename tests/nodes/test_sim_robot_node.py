@@ -6,10 +6,13 @@ import pytest
 import yaml
 from apprentice_interfaces.msg import RewardSample
 from apprentice_interfaces.srv import ResetWorld
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from sensor_msgs.msg import Image, JointState
 from trajectory_msgs.msg import JointTrajectory
+from visualization_msgs.msg import MarkerArray
 
 from apprentice.nodes import convert, qos
+from apprentice.nodes.sim_poses import object_poses
 from apprentice.robot.parts import share
 from apprentice.robot.spec import RobotSpec
 
@@ -79,6 +82,97 @@ def test_lockstep(rig):
     refused = rig.ros.call(rig.reset, ResetWorld.Request(seed=5, task='make tea'))
     assert not refused.success
     assert 'colour' in refused.message
+
+
+UNSTABLE = """
+import numpy as np
+from apprentice.sim.world import World
+
+
+class Unstable(World):
+    def step(self, target, duration_s):
+        if target[0] > 1.0:
+            self.worlds.physics.write('qvel', 0, np.nan, [0])
+        super().step(target, duration_s)
+"""
+
+
+def test_physics_that_diverges_stands_still_until_the_reset(ros, start_node, tmp_path):
+    (tmp_path / 'unstable.py').write_text(UNSTABLE)
+    data = yaml.safe_load(ROBOT.read_text())
+    data['simulator']['world'] = 'unstable:Unstable'
+    path = tmp_path / 'unstable.yaml'
+    path.write_text(yaml.safe_dump(data))
+    process = start_node(
+        'sim_robot', '-p', f'robot:={path}', '-p', 'lockstep:=true',
+        environment={'PYTHONPATH': str(tmp_path)},
+    )  # fmt: skip
+    rig = Rig(ros)
+    statuses: list[DiagnosticStatus] = []
+    poses: list[MarkerArray] = []
+    node = ros.node
+    node.create_subscription(DiagnosticArray, '/diagnostics', lambda m: statuses.extend(m.status), 10)
+    node.create_subscription(MarkerArray, 'sim/object_poses', poses.append, qos.SENSOR)
+    assert ros.spin_until(lambda: rig.joints and rig.publisher.get_subscription_count(), 30.0), (
+        process.output()
+    )
+    home = SPEC.vector('home')
+    for _ in range(4):
+        before = rig.step(home)
+    away = home + np.eye(7)[0] * 2
+    for _ in range(6):
+        after = rig.step(away)
+        np.testing.assert_array_equal(after.position, before.position)
+        assert not np.any(after.velocity)
+    assert ros.spin_until(lambda: any(s.level == DiagnosticStatus.ERROR for s in statuses), 5.0)
+    assert 'diverged' in statuses[-1].message
+    assert 'reset_world' in statuses[-1].message
+    assert process.output().count('diverged') == 1
+    assert np.all(np.isfinite([list(object_poses(m).values()) for m in poses]))
+    assert not rig.truth[-1].done
+    assert np.isfinite(rig.truth[-1].value)
+
+    assert ros.call(rig.reset, ResetWorld.Request(seed=5, task='')).success
+    statuses.clear()
+    assert ros.spin_until(
+        lambda: convert.joint_vector(rig.joints[-1], SPEC.joint_names)[0] != after.position[0]
+    )
+    start = convert.joint_vector(rig.joints[-1], SPEC.joint_names)
+    for _ in range(6):
+        moved = convert.joint_vector(rig.step(start + 0.3 * ~SPEC.gripper_mask), SPEC.joint_names)
+    assert moved[0] > start[0] + 0.02
+    assert ros.spin_until(lambda: bool(statuses), 5.0)
+    assert {s.level for s in statuses} == {DiagnosticStatus.OK}
+
+
+def test_silent_joints_end_also_in_lockstep(ros, start_node, tmp_path):
+    plan = tmp_path / 'plan.yaml'
+    plan.write_text(
+        '- {kind: joints_silent, at_s: 0.1, for_s: 0.4}\n- {kind: slow_model}\n'
+        '- {kind: dead_node, target: policy}\n- {kind: dead_node, target: gate}\n'
+    )
+    process = start_node(
+        'sim_robot', '-p', f'robot:={ROBOT}', '-p', 'lockstep:=true', '-p', 'lockstep_timeout_s:=0.3',
+        '-p', f'faults:={plan}',
+    )  # fmt: skip
+    rig = Rig(ros)
+    home = SPEC.vector('home')
+
+    def stepped():
+        # once more than needed: the node drops answers to ticks that are past
+        if rig.joints:
+            stamp = convert.seconds(rig.joints[-1].header.stamp)
+            rig.publisher.publish(convert.trajectory_msg(stamp, SPEC.joint_names, home, 0.05))
+        return len({convert.seconds(joints.header.stamp) for joints in rig.joints}) >= 5
+
+    assert ros.spin_until(stepped, 40.0), process.output()
+    stamps = np.unique([convert.seconds(joints.header.stamp) for joints in rig.joints])
+    assert 0.39 < np.max(np.diff(stamps)) < 0.51
+    # who carries out what
+    output = process.output()
+    assert 'faults on purpose here: joints_silent\n' in output
+    assert 'does not carry out: slow_model, dead_node policy\n' in output
+    assert 'nobody carries out: dead_node gate' in output
 
 
 def test_live_runs_on_the_wall_clock(ros, start_node):

@@ -59,4 +59,7 @@ def check_starts(task: Task) -> None:
         for wrong in ('sing a song', 'do it'):
             with pytest.raises(ValueError, match=r'.+'):
                 worlds.reset([0], [0], wrong)
+        for refusal in ('do not ', 'never ', "don't "):
+            with pytest.raises(ValueError, match='what to do'):
+                worlds.reset([0], [0], refusal + first)
         np.testing.assert_array_equal(worlds.physics.read('qpos'), before)

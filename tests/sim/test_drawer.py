@@ -108,6 +108,11 @@ def test_instructions():
         'open and close the drawer',
         'paint the drawer',
         'open top and bottom drawer',
+        'open the middle drawer',
+        'open the red drawer',
+        'leave the drawer open',
+        'push the drawer open',
+        'open the drawer below the top drawer',
     ):
         with pytest.raises(ValueError, match='open the top drawer'):
             named_drawer(wrong)

@@ -58,11 +58,33 @@ def test_plans_from_text_and_files(tmp_path):
         ('hello', 'is a list of faults'),
         ('a: [', 'is not YAML'),
         ('/no/such/plan.yaml', 'No such file'),
+        ('seed: -1\nfaults: []', 'seed of the fault plan is -1; give a whole number of 0 or more'),
+        ('seed: one\nfaults: []', "seed of the fault plan is 'one'"),
+        ('seed: 1.5\nfaults: []', 'seed of the fault plan is 1.5'),
+        ('[{kind: [camera_drop]}]', r"no fault \['camera_drop'\]"),
+        ('[{kind: camera_drop, at_s: .nan}]', 'at_s is nan; give a number within 0 to'),
+        ('[{kind: camera_drop, at_s: .inf}]', 'at_s is inf'),
+        ('[{kind: camera_drop, for_s: .nan}]', 'for_s is nan; give a number within 0 to inf'),
+        ('[{kind: clock_jump, amount: -.inf}]', 'amount is -inf'),
+        ('[{kind: clock_jump, amount: 1.0e+12}]', 'amount is 1000000000000.0'),
+        (f'[{{kind: slow_model, amount: {10**400}}}]', 'give a number within -1e.08 to 1e.08'),
+        (f'[{{kind: camera_drop, at_s: 1.5, for_s: {10**400}}}]', 'give a number within 0 to inf'),
+        ('[{kind: camera_drop, target: [front]}]', r"target is \['front'\]; give a name"),
+        ('[{kind: camera_drop, at_s: 2020-13-45}]', 'is not YAML'),
+        ('[' * 5000, 'is not YAML'),
+        ('~nobody-of-this-name/plan.yaml', 'No such file'),
     ],
 )
 def test_wrong_plans_name_fault_field_and_remedy(text, message):
     with pytest.raises(FaultPlanError, match=message):
         FaultPlan.parse(text)
+
+
+def test_a_plan_file_must_be_text(tmp_path):
+    path = tmp_path / 'plan.yaml'
+    path.write_bytes(b'- {kind: \xff}')
+    with pytest.raises(FaultPlanError, match=r'plan\.yaml is not UTF-8 text'):
+        FaultPlan.parse(str(path))
 
 
 def test_targets_must_be_there():

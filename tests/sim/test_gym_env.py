@@ -15,6 +15,7 @@ gymnasium = pytest.importorskip('gymnasium')
 from gymnasium.utils.env_checker import check_env  # noqa: E402
 from gymnasium.vector import AutoresetMode  # noqa: E402
 
+from apprentice.robot.limits import Limits  # noqa: E402
 from apprentice.robot.parts import share  # noqa: E402
 from apprentice.robot.spec import RobotSpec  # noqa: E402
 from apprentice.sim.gym.env import ApprenticeEnv, ApprenticeVectorEnv, env_id  # noqa: E402
@@ -174,3 +175,37 @@ def test_wrong_options_are_named():
     ):
         with pytest.raises(ValueError, match=message):
             ApprenticeEnv(**options)
+
+
+def test_seeds_and_sizes_may_be_numpys(make):
+    env = make(cameras='wrist', image_size=np.int64(24))
+    expected = [env.reset(seed=seed)[0] for seed in range(2)]
+    assert set(expected[0]) == {'wrist', 'state'}
+    assert expected[0]['wrist'].shape == (24, 24, 3)
+    np.testing.assert_array_equal(env.reset(seed=np.int64(0))[0]['state'], expected[0]['state'])
+    with contextlib.closing(ApprenticeVectorEnv(2, 'pick', cameras=False)) as vector:
+        for seed in (0, np.int64(0), np.uint8(0), [0, 1], np.arange(2), (np.int32(0), 1)):
+            batch, _ = vector.reset(seed=seed)
+            np.testing.assert_array_equal(batch['state'], [seen['state'] for seen in expected])
+        with pytest.raises(ValueError, match='1 seeds for 2 environments'):
+            vector.reset(seed=np.zeros(1, int))
+    for size in (0, 32.0, [1, 2, 3], 'large', True):
+        with pytest.raises(ValueError, match='image_size must be a number of pixels'):
+            ApprenticeEnv('pick', image_size=size)
+
+
+def test_setpoints_are_those_that_the_gate_permits(make):
+    attempts = make(cameras=False).unwrapped.attempts
+    attempts.begin([0], [0])
+    attempts.worlds.step(np.array([[1.0, 0.5, 1.0, 0, 0, 0, 0]]), 0.6)  # pushed far from its setpoint
+    before, measured = attempts._setpoints[0].copy(), attempts.worlds.joints[0].copy()
+    limits = Limits(attempts.spec, attempts.spec.action_dt)
+    assert limits.far(before, measured)
+    for action in (np.full(7, -1.0), np.full(7, 1.0), np.zeros(7)):
+        attempts._setpoints[0] = before
+        measured = attempts.worlds.joints[0].copy()
+        wanted = before + action * attempts.spec.vector('velocity') * attempts.spec.action_dt
+        attempts.advance(action[None], [0])
+        after = attempts._setpoints[0]
+        np.testing.assert_array_equal(after, limits.clamp(wanted, before, measured).value)
+        assert np.all(np.abs(after - before) <= limits.step + 1e-9)

@@ -4,117 +4,22 @@
 import contextlib
 import importlib.util
 
-import mujoco
 import numpy as np
 import pytest
 import yaml
 
-gymnasium = pytest.importorskip('gymnasium')
+pytest.importorskip('gymnasium')
 
-from apprentice.robot.parts import share  # noqa: E402
-from apprentice.robot.spec import RobotFileError, RobotSpec  # noqa: E402
-from apprentice.robot.types import Outcome  # noqa: E402
-from apprentice.sim.gym.mapping import Commands, resized  # noqa: E402
-from apprentice.sim.gym.world import GymWorld, GymWorlds  # noqa: E402
-from apprentice.sim.physics.base import UnstableSimulation  # noqa: E402
-from apprentice.sim.rollout import RolloutConfig, rollout, rollouts  # noqa: E402
-from apprentice.sim.world import make_world, make_worlds  # noqa: E402
+from slide_env import spec_of
 
-XML = """
-<mujoco><option gravity="0 0 0" timestep="0.01"/>
-  <visual><quality shadowsize="0" offsamples="0"/></visual>
-  <worldbody>
-    <light pos="0 0 3"/><geom type="plane" size="1 1 0.1" rgba="0.2 0.3 0.4 1"/>
-    <camera name="top" pos="0 0 1.5"/><camera name="side" pos="0 -1 0.6" xyaxes="1 0 0 0 0.5 1"/>
-    <body name="pusher" pos="0 0 0.05">
-      <joint name="x" type="slide" axis="1 0 0" damping="5"/>
-      <joint name="y" type="slide" axis="0 1 0" damping="5"/>
-      <geom size="0.05" rgba="1 0 0 1"/>
-    </body>
-    <body name="goal" mocap="true"><geom size="0.03" contype="0" conaffinity="0" rgba="0 1 0 1"/></body>
-  </worldbody>
-  <actuator><position name="x" joint="x" kp="50"/><position name="y" joint="y" kp="50"/></actuator>
-</mujoco>"""
-
-
-class SlideEnv(gymnasium.Env):
-    """A ball on a table; an action moves it by up to 5 cm; solved within 3 cm of the goal."""
-
-    metadata = {'render_modes': ['rgb_array'], 'render_fps': 20}  # noqa: RUF012
-
-    def __init__(self, render_mode=None, break_at=10**9, last=10**9):
-        self.render_mode, self.break_at, self.last = render_mode, break_at, last
-        self.model = mujoco.MjModel.from_xml_string(XML)
-        self.data, self._renderer = mujoco.MjData(self.model), None
-        everywhere = gymnasium.spaces.Box(-10, 10, (2,), np.float64)
-        inner = gymnasium.spaces.Dict({'position': everywhere, 'goal': everywhere})
-        self.observation_space = gymnasium.spaces.Dict({'robot': inner})
-        self.action_space = gymnasium.spaces.Box(-1, 1, (3,), np.float32)
-
-    def _observation(self):
-        return {'robot': {'position': self.data.qpos.copy(), 'goal': self.data.mocap_pos[0, :2].copy()}}
-
-    def reset(self, *, seed=None, options=None):
-        super().reset(seed=seed)
-        mujoco.mj_resetData(self.model, self.data)
-        self.data.mocap_pos[0] = [*self.np_random.uniform(-0.3, 0.3, 2), 0.05]
-        mujoco.mj_forward(self.model, self.data)
-        self.steps, self.third = 0, []
-        return self._observation(), {}
-
-    def step(self, action):
-        assert self.action_space.contains(action)
-        self.steps += 1
-        self.third.append(float(action[2]))
-        self.data.ctrl[:] = self.data.qpos + 0.05 * action[:2]
-        mujoco.mj_step(self.model, self.data, 5)
-        if self.steps >= self.break_at:
-            self.data.qpos[0] = np.nan
-        distance = float(np.linalg.norm(self.data.qpos - self.data.mocap_pos[0, :2]))
-        solved = distance < 0.03
-        info = {'is_success': solved, 'distance': distance}
-        return self._observation(), -distance, solved, self.steps >= self.last, info
-
-    def render(self):
-        if self._renderer is None:
-            self._renderer = mujoco.Renderer(self.model, 48, 80)
-        self._renderer.update_scene(self.data, 'top')
-        return self._renderer.render()
-
-    def close(self):
-        if self._renderer is not None:
-            self._renderer.close()
-
-
-@pytest.fixture(scope='module', autouse=True)
-def registered():
-    gymnasium.register('Tests/Slide-v0', entry_point=SlideEnv)
-    yield
-    del gymnasium.registry['Tests/Slide-v0']
-
-
-def spec_of(**changes) -> RobotSpec:
-    joint = {'lower': -0.4, 'upper': 0.4, 'velocity': 1.0, 'jump': 0.2, 'home': 0.0}
-    camera = {'topic': 'camera', 'width': 16, 'height': 12, 'rate_hz': 10.0}
-    section = {
-        'world': 'apprentice.sim.gym.world:GymWorld',
-        'env': 'Tests/Slide-v0',
-        'instruction': 'go to the green ball',
-        'state': {'x': {'key': 'robot.position', 'index': 0}, 'y': {'key': 'robot.position', 'index': 1}},
-        'action': {'x': {'index': 0, 'scale': 0.05}, 'y': {'index': 1, 'scale': 0.05}},
-        'rest': {2: 0.5},
-        'images': {'top': 'render', 'side': {'camera': 'side'}},
-        'objects': {'goal': {'key': 'robot.goal'}, 'ball': {'body': 'pusher'}},
-        'success': 'is_success',
-        'progress': {'info': 'distance', 'values': [0.5, 0.0]},
-        **changes,
-    }
-    return RobotSpec.from_dict({
-        'name': 'slide', 'control_hz': 40.0, 'action_dt': 0.1,
-        'joints': [{'name': 'x', **joint}, {'name': 'y', **joint}],
-        'cameras': [{'name': 'top', **camera}, {'name': 'side', **camera}],
-        'simulator': {key: value for key, value in section.items() if value is not None},
-    })  # fmt: skip
+from apprentice.robot.parts import share
+from apprentice.robot.spec import RobotSpec
+from apprentice.robot.types import Outcome
+from apprentice.sim.gym.mapping import Commands
+from apprentice.sim.gym.world import GymWorld, GymWorlds
+from apprentice.sim.physics.base import UnstableSimulation
+from apprentice.sim.rollout import RolloutConfig, rollout, rollouts
+from apprentice.sim.world import make_world, make_worlds
 
 
 @pytest.fixture
@@ -219,62 +124,48 @@ def test_an_ended_or_broken_environment_stands_still():
             world.step(np.full(2, np.nan), 0.05)
 
 
-def test_absolute_actions_and_servos():
-    low, high = np.array([-1.0, 0, -2]), np.array([1.0, 255, 2])
-    action = {
-        'x': {'index': 1, 'kind': 'absolute', 'values': [255, 0]},
-        'y': {'index': 2, 'scale': 0.5, 'damping': 0.1},
-    }
-    commands = Commands(spec_of(action=action, rest={0: -1}), low, high)
-    told = commands.action(np.array([0.2, 0.3]), np.array([0.0, 0.1]), np.array([9.0, 2.0]))
-    np.testing.assert_allclose(told, [-1, 255 * 0.25, 0.2 / 0.5 - 0.2])
-    told = commands.action(np.array([-0.4, 9.0]), np.zeros(2), np.zeros(2))
-    np.testing.assert_allclose(told, [-1, 255, 2])
+@pytest.mark.parametrize('how', ['position', 'velocity', 'raise'])
+def test_one_that_breaks_does_not_stop_the_others(how, caplog):
+    velocity = {'x': {'key': 'robot.velocity', 'index': 0}}
+    with contextlib.closing(make_worlds(spec_of(velocity=velocity), 2)) as worlds:
+        worlds.reset([0, 1], [0, 1])
+        inner = [simulation.env.unwrapped for simulation in worlds.simulations]
+        inner[0].break_at, inner[0].how = 2, how
+        for _ in range(4):
+            worlds.step(np.full((2, 2), 0.1), 0.05)
+        assert worlds.failed.tolist() == [True, False]
+        assert [env.steps for env in inner] == [2, 4]
+        assert np.isfinite(worlds.joints).all()
+        assert np.isfinite(worlds.velocities).all()
+        assert np.isfinite(worlds.progress()).all()
+        assert 'stands still until reset' in caplog.text
+        assert ('the arm has left the room' in caplog.text) == (how == 'raise')
+        inner[0].break_at = 10**9
+        worlds.reset([0], [5])
+        worlds.step(np.full((1, 2), 0.1), 0.05, [0])
+        assert worlds.failed.tolist() == [False, False]
+        assert inner[0].steps == 1
 
 
-def test_resized():
-    image = np.zeros((4, 6, 3), np.uint8)
-    image[:2, :3] = 200
-    small = resized(image, 2, 2)
-    assert small[0, 0].tolist() == [200] * 3
-    assert small[1:].max() == 0
-    assert resized(image, 8, 12)[3, 5].tolist() == [200] * 3
-    assert resized(image, 3, 4).shape == (3, 4, 3)
-    assert resized(image, 4, 6) is image
+@pytest.mark.parametrize('how', ['position', 'velocity'])
+def test_one_that_is_broken_at_its_start(how):
+    velocity = {'x': {'key': 'robot.velocity', 'index': 0}}
+    spec = spec_of(velocity=velocity, options={'break_at': 0, 'how': how})
+    with contextlib.closing(make_worlds(spec)) as worlds:
+        worlds.reset([0], [0])
+        assert worlds.failed.tolist() == [True]
+        assert np.isfinite([worlds.joints, worlds.velocities]).all()
+        worlds.step(np.zeros((1, 2)), 0.1)
+        assert worlds.simulations[0].env.unwrapped.steps == 0
 
 
-def use(spec):
-    with contextlib.closing(make_world(spec)) as world:
-        world.render()
-        world.step(np.zeros(2), 0.05)
-
-
-@pytest.mark.parametrize(
-    ('changes', 'message'),
-    [
-        ({'env': None}, r'simulator\.env is missing'),
-        ({'env': 'Tests/Slid-v0'}, r'cannot be made: .*gymnasium_robotics:FetchReach'),
-        ({'env': 'no_such_package:Slide-v0'}, 'cannot be made'),
-        ({'options': {'colour': 1}}, 'cannot be made'),
-        (
-            {'state': {'x': {'key': 'robot.velocity'}}},
-            r"gives no 'robot\.velocity'; there is: \['goal', 'posi",
-        ),
-        ({'state': {'x': {'key': 'robot.position', 'index': 2}}}, 'index 2 of 2 numbers'),
-        ({'state': {'z': {'key': 'robot'}}}, r"state: unknown \['z'\]"),
-        ({'action': {'x': {'index': 0}}}, r'action\.y is missing'),
-        ({'action': {'x': {'index': 3}, 'y': {'index': 1}}}, 'index 3 is none of the 3 entries'),
-        ({'action': {'x': {'index': 0, 'kind': 'torque'}, 'y': {'index': 1}}}, r"kind 'torque' is unknown"),
-        ({'images': {'side': {'camera': 'left'}}}, r"no camera 'left'; it has: \['top', 'side'\]"),
-        ({'images': {'side': {'key': 'robot.goal'}}}, 'not a uint8 image'),
-        ({'success': 'solved'}, r"no 'solved'; it has: \['distance', 'is_success'\]"),
-        ({'step_s': 0}, 'step_s, seconds of one step'),
-        ({'make': 'gymnasium.spaces:Nothing', 'env': None}, 'has no'),
-    ],
-)
-def test_wrong_files_say_what_is_there(changes, message):
-    with pytest.raises((RobotFileError, ImportError), match=message):
-        use(spec_of(**changes))
+def test_its_physics_is_its_own():
+    spec = spec_of()
+    for make in (make_world, make_worlds):
+        with pytest.raises(ValueError, match='brings its own physics; leave randomization out'):
+            make(spec, 1, randomization='mild')
+        with contextlib.closing(make(spec, 1, randomization=None)):
+            pass
 
 
 def test_what_it_cannot_do_is_said(world):

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from task_checks import check_expert, check_failures, check_starts, spec_of
 
-from apprentice.sim.tasks.peg import CLEARANCE, DEPTH, HALF_LENGTH, HALF_WIDTH, InsertPeg
+from apprentice.sim.tasks.peg import AWAY, CLEARANCE, DEPTH, HALF_LENGTH, HALF_WIDTH, InsertPeg
 from apprentice.sim.worlds import Worlds
 
 
@@ -42,9 +42,40 @@ def test_starts():
     check_starts(InsertPeg())
 
 
-def test_only_one_hole_may_be_named():
-    with pytest.raises(ValueError, match='several colours'):
-        InsertPeg().check('insert the peg into the red or the blue hole')
+@pytest.mark.parametrize(
+    'wrong',
+    [
+        'insert the peg into the red or the blue hole',
+        'take the peg out of the red hole',
+        'insert the peg into the hole left of the red hole',
+        'insert the red peg into the hole',
+        'pick up the red cube',
+    ],
+)
+def test_an_instruction_is_understood_as_a_whole(wrong):
+    InsertPeg().check('Put the peg in the red hole, please.')
+    with pytest.raises(ValueError, match='insert the peg into the'):
+        InsertPeg().check(wrong)
+
+
+def test_success_needs_a_hand_that_let_go(worlds):
+    """Open, or far away, however closed."""
+    worlds.reset([0], [4], 'insert the peg into the green hole')
+    put_peg(worlds, [*worlds.objects(0)['green_hole'][:2], HALF_LENGTH])
+    away = worlds.view.tip[0] - worlds.view.position('peg')[0]
+    shut = worlds.joints.copy()
+    shut[0, worlds.scene.gripper] = 0.0
+    worlds.step(shut, 0.5)
+    assert np.linalg.norm(away) > AWAY
+    assert worlds.success()[0]
+    expert = worlds.expert()
+    worlds.reset([0], [4], 'insert the peg into the green hole')
+    for _ in range(100):
+        target = expert.act(worlds.joints[0].copy(), worlds.objects(0), worlds.instructions[0])
+        target[worlds.scene.gripper] = 0.0 if worlds.progress()[0] > 0.3 else target[worlds.scene.gripper]
+        worlds.step(target[None], 0.1)
+        assert not worlds.success()[0]
+    assert worlds.progress()[0] > 0.9, 'it is in, and held'
 
 
 @pytest.mark.parametrize(('aside', 'fits'), [(0.0, True), (0.8 * CLEARANCE, True), (3.5 * CLEARANCE, False)])

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from task_checks import check_expert, check_failures, check_starts, spec_of
 
-from apprentice.sim.tasks.place import CUBES, Place
+from apprentice.sim.tasks.place import CUBES, THINGS, Place
+from apprentice.sim.tasks.push import PushExpert
 from apprentice.sim.tasks.relations import CUBE, OFFSETS, Placement, parse, possible
 from apprentice.sim.tasks.things import upright
 from apprentice.sim.worlds import Worlds
@@ -40,6 +41,7 @@ def test_starts():
         ('put the red cube to the left of the green block', Placement('red', 'left', 'block', 'green')),
         ('place the yellow cube in the bowl', Placement('yellow', 'in', 'bowl')),
         ('put the green cube in front of the red plate', Placement('green', 'front', 'plate', 'red')),
+        ('put the red cube on the blue plate, please', Placement('red', 'on', 'plate', 'blue')),
         ('put the blue cube on top of the block', Placement('blue', 'on', 'block')),
     ],
 )
@@ -56,6 +58,9 @@ def test_instructions_are_understood(instruction, understood):
         ('put the red cube near the blue plate', 'put the red cube on the blue plate'),
         ('put the purple cube on the blue plate', "'yellow'"),
         ('pick up the red cube', 'say for example'),
+        ('look at the red cube in the bowl', 'say for example'),
+        ('put the green cube and the red cube on the blue plate', 'say for example'),
+        ('put the red cube on the blue plate, not the green plate', 'what to do'),
     ],
 )
 def test_others_are_refused_with_what_to_say(instruction, remedy):
@@ -96,7 +101,7 @@ def test_directions_are_the_robots(worlds, relation, sign):
     assert not worlds.success()[0]
 
 
-def test_success_needs_the_cube_down_and_the_hand_away(worlds):
+def test_success_needs_the_cube_down_and_let_go(worlds):
     worlds.reset([0], [3], 'put the red cube on the blue plate')
     goal = worlds.objects(0)['plate_blue'][:3] + OFFSETS[0, 0]
     put(worlds, goal)
@@ -107,7 +112,44 @@ def test_success_needs_the_cube_down_and_the_hand_away(worlds):
     gripper = worlds.scene.qpos[worlds.scene.gripper]
     worlds.physics.write('qpos', [gripper], np.array([0.0]), [0])
     worlds.physics.forward([0])
-    assert not worlds.success()[0]
+    assert worlds.success()[0]  # the hand is closed, but far away
+    tip = worlds.view.tip[0]
+    thing = list(THINGS)[worlds.memory['thing'][0]]
+    for axis, value in zip('xy', tip, strict=False):
+        address = worlds.scene.address('jnt_qposadr', f'{thing}_{axis}')
+        worlds.physics.write('qpos', [address], np.array([value]), [0])
+    worlds.memory['offset'][0, 2] = tip[2]
+    put(worlds, tip)
+    assert not worlds.success()[0]  # it may be held
+    worlds.physics.write('qpos', [gripper], np.array([0.04]), [0])
+    worlds.physics.forward([0])
+    assert worlds.success()[0]
+
+
+@pytest.mark.parametrize('thing', ['block', 'plate', 'bowl'])
+def test_things_stay_where_they_are_when_pushed(worlds, thing):
+    worlds.reset([0], [3], f'put the red cube left of the green {thing}')
+    before = worlds.objects(0)[f'{thing}_green'].copy()
+    expert = PushExpert(worlds.scene)
+    nearest = 1.0
+    for _ in range(60):
+        objects = {'block_red': before, 'zone_blue': before + np.array([0.1, 0, 0, 0, 0, 0, 0])}
+        target = expert.act(worlds.joints[0].copy(), objects, 'push the red block to the blue zone')
+        worlds.step(target[None], 0.1)
+        nearest = min(nearest, float(np.linalg.norm(worlds.view.tip[0, :2] - before[:2])))
+    assert nearest < 0.06  # the hand was at it
+    np.testing.assert_allclose(worlds.objects(0)[f'{thing}_green'], before, atol=1e-3)
+
+
+@pytest.mark.parametrize(
+    ('instruction', 'aside', 'up'),
+    [('in the bowl', 0.02, 0.012), ('on the green block', 0.025, 0.0), ('on the green plate', 0.036, 0.0)],
+)
+def test_a_stable_drop_counts(worlds, instruction, aside, up):
+    worlds.reset([0], [3], f'put the red cube {instruction}')
+    goal = worlds.task._goal(worlds.view)[0]
+    put(worlds, goal + np.array([aside, 0, up]))
+    assert worlds.success()[0]
 
 
 def test_an_unnamed_colour_means_the_only_thing_of_its_kind(worlds):

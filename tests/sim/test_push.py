@@ -26,9 +26,18 @@ def test_starts():
 
 def test_both_colours_are_needed():
     assert block_and_zone('push the red block to the yellow zone') == ('red', 'yellow')
-    assert block_and_zone('into the yellow zone push the red block') == ('red', 'yellow')
-    with pytest.raises(ValueError, match='push the red block to the yellow zone'):
-        block_and_zone('push the red block')
+    assert block_and_zone('Please slide the blue block over into the blue zone.') == ('blue', 'blue')
+    for wrong in (
+        'push the red block',
+        'push the red block away from the yellow zone',
+        'pull the red block out of the yellow zone',
+        'push the red zone to the yellow block',
+        'push the red block past the yellow one',
+        'push the purple block to the blue zone',
+        'pick up the red cube and the blue cube',
+    ):
+        with pytest.raises(ValueError, match='push the red block to the yellow zone'):
+            block_and_zone(wrong)
 
 
 @pytest.mark.parametrize(

@@ -23,6 +23,9 @@ ROBOT = RobotSpec.load(share('robots', 'sim_arm.yaml'))
 FRONT, WRIST = ROBOT.cameras
 SPEC = dataclasses.replace(ROBOT, cameras=(FRONT, dataclasses.replace(WRIST, width=48, height=32)))
 HOME = SPEC.vector('home')
+SPHERES = """<mujoco><option timestep="0.005" {option}/><worldbody><geom type="plane" size="1 1 1"/>
+<body pos="0 0 0.1"><freejoint/><geom size="0.1"/></body>
+<body pos="0 0.3 0.1"><freejoint/><geom size="0.1"/></body></worldbody></mujoco>"""
 pytestmark = [pytest.mark.xdist_group('warp'), pytest.mark.timeout(900)]  # kernels of a fresh machine
 
 
@@ -175,7 +178,33 @@ def test_arrays_are_shared_with_torch(worlds):
     before = joints.clone()
     worlds.physics.step(20)
     assert (joints[1] - before[1]).abs().max() > 0.01
-    np.testing.assert_array_equal(joints.numpy(), positions(worlds).astype(np.float32))
+    np.testing.assert_array_equal(joints.cpu().numpy(), positions(worlds).astype(np.float32))
+
+
+def test_nothing_written_into_a_tensor_is_lost():
+    """Neither to what is written through the engine before or after it, nor to a reader."""
+    pytest.importorskip('torch')
+    warp = pytest.importorskip('apprentice.sim.physics.warp')
+    model = mujoco.MjModel.from_xml_string(SPHERES.format(option=''))
+    with contextlib.closing(warp.WarpPhysics(model, 2, device='cpu')) as physics:
+        state = physics.save(1)
+        qpos = physics.tensor('qpos')
+        assert physics.read('qpos')[0, 0] == 0
+        qpos[0, 0] = 0.25
+        assert physics.read('qpos')[0, 0] == 0.25  # read before, and written since
+        physics.write('qpos', 1, 0.5, [0])
+        assert qpos[0, 1] == 0.5
+        qpos[0, 2] = 0.75
+        physics.write('qpos', 7, 0.125, [0])
+        physics.restore(1, state)
+        qpos[1, 0] = 0.375
+        physics.forward([0, 1])
+        np.testing.assert_array_equal(physics.read('qpos')[0, [0, 1, 2, 7]], [0.25, 0.5, 0.75, 0.125])
+        np.testing.assert_allclose(physics.read('xpos')[:, 1, 0], [0.25, 0.375])
+        physics.reset([0])
+        qpos[0, 0] = 0.625
+        np.testing.assert_allclose(physics.save(1)[1:8], [0.375, *state[2:8]])
+        np.testing.assert_allclose(physics.save(0)[1:8], [0.625, *model.qpos0[1:7]], rtol=1e-6)
 
 
 def test_frames_look_as_in_gl(both):
@@ -238,9 +267,22 @@ def test_fields_of_view_may_differ():
         assert np.abs(frames[1].astype(int) - frames[2]).mean() < 2.0
 
 
-SPHERES = """<mujoco><option timestep="0.005" {option}/><worldbody><geom type="plane" size="1 1 1"/>
-<body pos="0 0 0.1"><freejoint/><geom size="0.1"/></body>
-<body pos="0 0.3 0.1"><freejoint/><geom size="0.1"/></body></worldbody></mujoco>"""
+@pytest.mark.slow
+def test_the_field_of_view_of_a_single_simulation_may_change():
+    pytest.importorskip('mujoco_warp')
+    with contextlib.ExitStack() as stack:
+        frames = []
+        for engine, rendering in (('warp', 'warp'), ('threads', 'gl')):
+            worlds = stack.enter_context(
+                contextlib.closing(Worlds(SPEC, 1, engine=engine, rendering=rendering))
+            )
+            worlds.scene.model.vis.quality.numquads = 40
+            worlds.reset([0], [0])
+            plain = worlds.render()['front']
+            worlds.physics.write_model('cam_fovy', worlds.scene.id('camera', 'front'), 60.0, 0)
+            frames.append(worlds.render()['front'])
+            assert np.abs(frames[-1].astype(int) - plain).mean() > 5.0
+        assert np.abs(frames[0].astype(int) - frames[1]).mean() < 2.0
 
 
 def test_too_many_contacts_are_an_error_that_names_the_remedy(worlds):

@@ -49,9 +49,19 @@ def test_starts():
     check_starts(Wipe())
 
 
-def test_only_one_stain_may_be_named():
-    with pytest.raises(ValueError, match='several colours'):
-        Wipe().check('wipe the red and the blue stain')
+@pytest.mark.parametrize(
+    'wrong',
+    ['wipe the red and the blue stain', 'leave the red stain', 'wipe all the red stains', 'wipe red'],
+)
+def test_an_instruction_is_understood_as_a_whole(wrong):
+    Wipe().check('Clean up the red stain, please!')
+    with pytest.raises(ValueError, match='wipe the red stain'):
+        Wipe().check(wrong)
+
+
+def test_a_world_may_be_stepped_before_its_first_start():
+    with contextlib.closing(Worlds(spec_of(Wipe()), 1, task=Wipe())) as worlds:
+        worlds.step(worlds.joints, 0.1)
 
 
 def test_coverage_only_grows_and_joints_show_it(worlds):

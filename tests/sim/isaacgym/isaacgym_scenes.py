@@ -60,6 +60,12 @@ SCENE = """
       <geom name="ball" type="sphere" size="0.03" mass="0.05" rgba="0.2 0.8 0.2 1"
             contype="2" conaffinity="1"/>
     </body>
+    <body name="mark" pos="0.2 0.5 0.2" gravcomp="1">
+      <inertial pos="0 0 0" mass="0.1" diaginertia="1e-4 1e-4 1e-4"/>
+      <joint name="mark_x" type="slide" axis="1 0 0" damping="30"/>
+      <joint name="mark_y" type="slide" axis="0 1 0" damping="30"/>
+      <geom name="mark" type="cylinder" size="0.05 0.001" contype="0" conaffinity="0" rgba="0.3 0.5 0.9 1"/>
+    </body>
   </worldbody>
   <equality><joint joint1="right" joint2="left" polycoef="0.002 0.5 0 0 0"/></equality>
   <actuator>

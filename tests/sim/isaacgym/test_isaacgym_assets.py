@@ -8,7 +8,11 @@ import numpy as np
 import pytest
 from isaacgym_scenes import scene
 
+from apprentice.robot.parts import share
+from apprentice.robot.spec import RobotSpec
 from apprentice.sim.isaacgym import actors, assets, frames
+from apprentice.sim.scene import Scene
+from apprentice.sim.tasks import load_task
 
 
 @pytest.fixture(scope='module')
@@ -105,17 +109,78 @@ def test_drives_hold_gains_springs_and_couplings(model):
     assert (drawer.actuator, drawer.stiffness, drawer.damping) == (-1, 0, 3)
 
 
-def test_filters_let_exactly_those_geoms_collide_that_mujoco_lets(model):
-    filters = assets.collision_filters(model)
+def test_a_force_of_friction_is_no_coefficient(model, tmp_path):
+    found = {dof['name']: dof for actor in describe(model, tmp_path).values() for dof in actor['dofs']}
+    assert model.dof_frictionloss[model.joint('drawer').dofadr[0]] == 0.1
+    assert found[f'joint{model.joint("drawer").id}']['friction'] == 0.0
+
+
+LINKS = """
+<mujoco>
+  <option><flag {flag}/></option>
+  <worldbody>
+    <geom name="floor" type="plane" size="2 2 0.1"/>
+    <geom name="wall" type="box" size="0.1 0.1 0.1"/>
+    <body name="foot">
+      <geom name="foot" size="0.1"/>
+      <body name="shin"><joint/><geom name="shin" type="capsule" size="0.1 0.1"/>
+        <body name="knee"><geom name="knee" size="0.1"/>
+          <body name="thigh"><joint/><geom name="thigh" type="box" size="0.1 0.1 0.1"/>
+            <body name="hip"><joint/><geom name="hip" size="0.1"/><geom name="ghost" size="0.1" contype="0"/>
+            </body>
+          </body>
+        </body>
+      </body>
+    </body>
+    <body name="ball"><freejoint/><geom name="ball" size="0.1" contype="2"/>
+      <body name="handle"><geom name="handle" size="0.1" conaffinity="2"/></body>
+    </body>
+  </worldbody>
+  <contact><exclude body1="hip" body2="shin"/><exclude body1="knee" body2="ball"/></contact>
+</mujoco>"""
+KINDS = {
+    'scene': scene,
+    'links': lambda: mujoco.MjModel.from_xml_string(LINKS.format(flag='filterparent="enable"')),
+    'parents too': lambda: mujoco.MjModel.from_xml_string(LINKS.format(flag='filterparent="disable"')),
+}
+
+
+def touching(model):
+    """Pairs of geoms between which MuJoCo makes contacts when all of them are in one place."""
+    data = mujoco.MjData(model)
+    mujoco.mj_forward(model, data)
+    found = set()
+    for a in range(model.ngeom):  # two at a time: their neighbourhood does not matter
+        for b in range(a):
+            data.geom_xpos[:] = 10.0 * np.arange(model.ngeom)[:, None]
+            data.geom_xpos[[a, b]] = [[0, 0, 0], [0.003, 0.002, 0.001]]
+            mujoco.mj_collision(model, data)
+            found |= {frozenset(map(int, contact.geom)) for contact in data.contact}
+    return found
+
+
+@pytest.mark.parametrize('kind', KINDS)
+def test_filters_let_exactly_those_geoms_collide_that_mujoco_lets(kind):
+    model = KINDS[kind]()
+    model.opt.disableflags |= int(mujoco.mjtDisableBit.mjDSBL_MIDPHASE)
+    filters, pairs = assets.collision_filters(model), touching(model)
     assert model.geom('floor').id not in filters
-    kinds, affinities = model.geom_contype, model.geom_conaffinity
+    assert len(pairs) > 5
     for a in filters:
         for b in filters:
             owners = model.geom_bodyid[[a, b]]
             if owners[0] == owners[1] or not model.body_weldid[owners].any():
                 continue  # of one body, or both fixed to the world: it does not matter
-            wanted = (kinds[a] & affinities[b]) | (kinds[b] & affinities[a])
-            assert bool(wanted) == (not filters[a] & filters[b]), (a, b)
+            names = model.geom(a).name, model.geom(b).name
+            assert (frozenset((a, b)) in pairs) == (not filters[a] & filters[b]), names
+
+
+@pytest.mark.parametrize('task', ['pick', 'place', 'stack', 'drawer', 'peg', 'wipe'])
+def test_filters_suffice_for_the_scenes_of_tasks(task):
+    spec = RobotSpec.load(share('robots', 'sim_arm.yaml'))
+    model = Scene(spec, load_task(task)).model
+    actors.scene_actors(model)
+    assert max(assets.collision_filters(model).values()) < 1 << assets.FILTER_BITS
 
 
 def test_too_many_filters_are_refused():
@@ -139,6 +204,11 @@ REFUSED = {
     'gear': (JOINT, '<actuator><position name="pull" joint="j" gear="2"/></actuator>', "actuator 'pull'"),
     'weld': (JOINT, '<equality><weld name="glue" body1="b"/></equality>', "equality 'glue'"),
     'tendon': (JOINT, '<tendon><fixed name="t"><joint joint="j" coef="1"/></fixed></tendon>', "tendon 't'"),
+    'pair': (
+        '<body name="b"><freejoint/><geom name="g" size="0.1"/></body><geom name="h" size="0.1"/>',
+        '<contact><pair geom1="g" geom2="h"/></contact>',
+        'contact pair of bodies',
+    ),
     'half of gravity': (
         f'<body name="b">{SLIDE}<body gravcomp="0.5"><joint/><geom size="0.1"/></body></body>',
         '',

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import pytest
 from isaacgym_scenes import HERE, options
 
 from apprentice.cli.doctor import NEVER_RUN
@@ -36,3 +37,13 @@ def test_what_is_missing_is_named(monkeypatch):
     assert level == 'warn'
     assert 'isaacgym' in found
     assert 'developer.nvidia.com' in remedy
+
+
+@pytest.mark.parametrize('python', ['/bin/false', '/no/python', '/dev/null'])
+def test_a_wrong_interpreter_gets_the_remedy(monkeypatch, python):
+    monkeypatch.setenv('APPRENTICE_ISAACGYM_PYTHON', python)
+    level, found, remedy = isaac_gym()
+    assert level == 'warn'
+    assert python in found
+    assert 'developer.nvidia.com' not in found
+    assert remedy.endswith("pip install 'apprentice[warp]' and engine 'warp'")

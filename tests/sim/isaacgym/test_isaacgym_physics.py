@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import json
+
 import mujoco
 import numpy as np
 import pytest
@@ -29,8 +31,16 @@ DERIVED = (
 
 
 @pytest.fixture(scope='module')
-def engine():
-    physics = IsaacGymPhysics(scene(), 3, options=options())
+def record(tmp_path_factory):
+    """Where the fake writes what is set, one line a call."""
+    return tmp_path_factory.mktemp('fake') / 'record'
+
+
+@pytest.fixture(scope='module')
+def engine(record):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv('FAKE_ISAACGYM_RECORD', str(record))
+        physics = IsaacGymPhysics(scene(), 3, options=options())
     yield physics
     physics.close()
 
@@ -40,6 +50,13 @@ def physics(engine):
     engine.reset(range(engine.count))
     engine.forward(range(engine.count))
     return engine
+
+
+def arrived(record, what, actor):
+    """What was set last, by simulation: (number of calls, values)."""
+    lines = [json.loads(line) for line in record.read_text().splitlines()]
+    found = [line for line in lines if (line['what'], line['actor']) == (what, actor)]
+    return len(found), {line['sim']: line['values'] for line in found}
 
 
 def address(physics, joint):
@@ -170,20 +187,49 @@ def test_a_saved_state_continues_elsewhere(physics):
         physics.restore(0, saved[:-1])
 
 
-def test_one_that_diverges_is_marked_and_the_others_go_on(physics):
+def run_away(physics, sim):
+    """A ball so far and fast that the next step takes it beyond what MuJoCo calls a position."""
+    joint = physics.model.joint('ball')
+    physics.write('qpos', int(joint.qposadr[0]), 9.98e9, [sim])
+    physics.write('qvel', int(joint.dofadr[0]), 9e9, [sim])
+
+
+def not_a_number(physics, sim):
+    physics.write('ctrl', 0, np.nan, [sim])
+
+
+@pytest.mark.parametrize('diverge', [run_away, not_a_number])
+def test_one_that_diverges_is_marked_and_the_others_go_on(physics, diverge):
     physics.step(3)
-    sound = physics.read('qpos')[1].copy()
-    physics.write('ctrl', 0, np.nan, [1])
+    diverge(physics, 1)
+    stands = physics.read('qpos')[1].copy()
     physics.step(3)
     assert physics.failed.tolist() == [False, True, False]
-    np.testing.assert_array_equal(physics.read('qpos')[1], sound)
+    np.testing.assert_array_equal(physics.read('qpos')[1], stands)
     physics.step(3)
-    np.testing.assert_array_equal(physics.read('qpos')[1], sound)
+    np.testing.assert_array_equal(physics.read('qpos')[1], stands)
     assert physics.read('time')[[0, 1, 2]] == pytest.approx(np.array([9, 3, 9]) * physics.model.opt.timestep)
     physics.reset([1])
     physics.step(3)
     assert not physics.failed.any()
     assert np.isfinite(physics.read('qpos')).all()
+
+
+@pytest.mark.parametrize('value', [np.nan, np.inf, 1e11])
+@pytest.mark.parametrize('name', ['qpos', 'qvel'])
+def test_what_is_no_state_does_not_reach_the_engine(physics, name, value):
+    """The fake stops at a number that is not finite, as a GPU would go on with garbage."""
+    physics.step(3)
+    physics.write(name, 0, value, [1])
+    for steps in (3, 6):
+        physics.step(3)
+        assert physics.failed.tolist() == [False, True, False]
+        assert physics.read('time')[[0, 2]] == pytest.approx((3 + steps) * physics.model.opt.timestep)
+        np.testing.assert_array_equal(physics.read('qpos')[1], physics.model.qpos0)
+        assert_poses_are_mujocos(physics)
+    physics.reset([1])
+    physics.step(3)
+    assert not physics.failed.any()
 
 
 def test_gains_differ_between_simulations_until_the_reset(physics):
@@ -208,12 +254,20 @@ def test_gains_differ_between_simulations_until_the_reset(physics):
     assert physics.read('qpos')[1, column] == pytest.approx(qpos[0], abs=1e-6)
 
 
-def test_other_model_values_are_sent_or_refused_with_a_reason(physics):
+def test_other_model_values_are_sent_or_refused_with_a_reason(physics, record):
     model = physics.model
     ball = model.geom('ball').id
-    physics.write_model('geom_friction', ball, np.array([0.3, 0, 0]), 0)
-    physics.write_model('geom_rgba', ball, np.array([1, 0, 1, 1]), 0)
+    actor = f'actor{model.body("ball").id}'
+    calls, frictions = arrived(record, 'friction', actor)
+    assert frictions == {sim: [pytest.approx(model.geom_friction[ball, 0])] for sim in range(3)}
+    physics.write_model('geom_friction', ball, np.array([0.3, 0, 0]), 1)
     physics.step(1)
+    again, changed = arrived(record, 'friction', actor)
+    assert again == calls + 1
+    assert changed == {**frictions, 1: [pytest.approx(0.3)]}
+    physics.reset([1])
+    physics.step(1)
+    assert arrived(record, 'friction', actor)[1] == frictions
     with pytest.raises(ValueError, match='APPRENTICE_ISAACGYM_DEVICE=cpu'):
         physics.write_model('body_mass', model.body('ball').id, np.array(0.2), 0)
     with pytest.raises(ValueError, match='cannot move a shape'):
@@ -226,12 +280,17 @@ def test_other_model_values_are_sent_or_refused_with_a_reason(physics):
         physics.read('cvel')
 
 
-def test_on_a_cpu_masses_may_change():
-    physics = IsaacGymPhysics(scene(), 1, options=options(device='cpu', graphics=False))
+def test_on_a_cpu_masses_may_change(monkeypatch, tmp_path):
+    record = tmp_path / 'record'
+    monkeypatch.setenv('FAKE_ISAACGYM_RECORD', str(record))
+    physics = IsaacGymPhysics(scene(), 2, options=options(device='cpu', graphics=False))
     try:
-        physics.write_model('body_mass', physics.model.body('ball').id, np.array(0.2), 0)
+        ball = physics.model.body('ball').id
+        assert arrived(record, 'mass', f'actor{ball}')[1] == {0: [0.05], 1: [0.05]}
+        physics.write_model('body_mass', ball, np.array(0.2), 1)
         physics.step(2)
-        assert physics.materialize(0)[0].body_mass[physics.model.body('ball').id] == 0.2
+        assert arrived(record, 'mass', f'actor{ball}')[1] == {0: [0.05], 1: [0.2]}
+        assert physics.materialize(1)[0].body_mass[ball] == 0.2
     finally:
         physics.close()
 

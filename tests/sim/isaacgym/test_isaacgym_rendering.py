@@ -141,6 +141,44 @@ def test_colours_and_camera_poses_of_one_simulation(pair):
     )
 
 
+def test_what_is_hidden_is_out_of_view_and_stays_where_it_is(pair):
+    physics, rendering = pair
+    model, colours = physics.model, {'ball': (0.4, 0.2, 0.6), 'mark': (0.8, 0.4, 0.2)}
+    physics.step(1)
+    for sim in (0, 1):
+        for name, colour in colours.items():
+            physics.write_model('geom_rgba', model.geom(name).id, np.array([*colour, 1.0 - sim]), sim)
+    physics.write('ctrl', [0, 1, 2], [0.2, 0.2, 0.2], [0, 1])
+    physics.step(3)
+    before = {name: physics.read(name).copy() for name in ('qpos', 'qvel', 'xpos')}
+    for _ in range(2):
+        frames = frames_of(physics, rendering, [1, 0])['side']
+        for name, colour in colours.items():
+            assert seen_at(frames[0], colour) is None, name
+            np.testing.assert_allclose(
+                seen_at(frames[1], colour), expected(physics, 0, 'side', name, 96), atol=1.0
+            )
+        assert seen_at(frames[0], COLOURS['wedge']) is not None
+    for name, values in before.items():
+        np.testing.assert_array_equal(physics.read(name), values)
+    physics.step(3)
+    np.testing.assert_allclose(physics.read('qpos')[1], physics.read('qpos')[0], atol=1e-6)
+    physics.write_model('geom_rgba', model.geom('ball').id, np.array([*colours['ball'], 1.0]), 1)
+    frames = frames_of(physics, rendering, [1])['side']
+    np.testing.assert_allclose(
+        seen_at(frames[0], colours['ball']), expected(physics, 1, 'side', 'ball', 96), atol=1.0
+    )
+
+
+@pytest.mark.parametrize('geom', ['block', 'front', 'left', 'floor'])
+def test_what_cannot_be_moved_out_of_view_is_named(pair, geom):
+    physics, rendering = pair
+    physics.write_model('geom_rgba', physics.model.geom(geom).id, np.zeros(4), 0)
+    frames_of(physics, rendering, [1])
+    with pytest.raises(ValueError, match=f"simulation 0: geom '{geom}' has an alpha of 0"):
+        frames_of(physics, rendering, [0])
+
+
 def test_what_cannot_be_shown_is_refused(pair):
     physics, rendering = pair
     other = ThreadPhysics(scene())

@@ -2,9 +2,11 @@
 """``isaacgym.gymapi``: signatures and order of calls checked, see __init__.py.
 
 Behaviours for tests, in the environment variable FAKE_ISAACGYM: ``global`` (state tensors in world
-coordinates), ``dies`` and ``hangs`` (in simulate), ``refuses`` (create_sim makes nothing).
+coordinates), ``dies`` and ``hangs`` (in simulate), ``lingers`` (there, half a second), ``refuses``
+(create_sim makes nothing). What is set is written to the file named by FAKE_ISAACGYM_RECORD.
 """
 
+import copy
 import os
 import sys
 import time
@@ -17,17 +19,20 @@ from .structures import (
     DOF_FIELDS,
     AssetOptions,
     CameraProperties,
+    Env,
     IndexRange,
     Mat33,
     PlaneParams,
     RigidBodyProperties,
     RigidShapeProperties,
+    Sim,
     SimParams,
     Tensor,
     Transform,
     Vec3,
     method,
     need,
+    record,
 )
 
 SIM_PHYSX, SIM_FLEX = 'SIM_PHYSX', 'SIM_FLEX'
@@ -40,14 +45,6 @@ RIGID_BODY_NONE, RIGID_BODY_DISABLE_GRAVITY = 0, 1
 FOLLOW_POSITION, FOLLOW_TRANSFORM = 1, 2
 _MODE = os.environ.get('FAKE_ISAACGYM', '')
 _ALIVE = []
-
-
-class Sim:
-    pass
-
-
-class Env:
-    pass
 
 
 def acquire_gym():
@@ -138,11 +135,12 @@ class Gym:
         need(properties.dtype == np.dtype(DOF_FIELDS), 'dof properties are a structured array')
         need(properties.shape == env.actors[handle].drives.shape, 'one row a dof')
         env.actors[handle].drives = properties.copy()
+        record(env, handle, 'dof friction', properties['friction'].tolist())
         return True
 
     @method(Env, int)
     def get_actor_rigid_body_properties(self, env, handle):
-        return env.actors[handle].inertials
+        return copy.deepcopy(env.actors[handle].inertials)
 
     @method(Env, int, list)
     def set_actor_rigid_body_properties(self, env, handle, properties, recomputeInertia=False):
@@ -151,17 +149,19 @@ class Gym:
             inertia = np.array([[getattr(getattr(item.inertia, r), c) for c in 'xyz'] for r in 'xyz'])
             need(item.mass > 0 and isinstance(item.inertia, Mat33), 'mass above zero')
             need(np.all(np.linalg.eigvalsh(inertia) > 0), 'inertia is positive definite')
-        env.actors[handle].inertials = properties
+        env.actors[handle].inertials = copy.deepcopy(properties)
+        record(env, handle, 'mass', [item.mass for item in properties])
         return True
 
     @method(Env, int)
     def get_actor_rigid_shape_properties(self, env, handle):
-        return env.actors[handle].shapes
+        return copy.deepcopy(env.actors[handle].shapes)
 
     @method(Env, int, list)
     def set_actor_rigid_shape_properties(self, env, handle, properties):
         need(len(properties) == len(env.actors[handle].shapes), 'one item a shape')
-        env.actors[handle].shapes = properties
+        env.actors[handle].shapes = copy.deepcopy(properties)
+        record(env, handle, 'friction', [item.friction for item in properties])
         return True
 
     @method(Env, int)
@@ -310,8 +310,10 @@ class Gym:
             sys.stderr.write('PxgCudaDeviceMemoryAllocator fail to allocate memory\n')
             sys.stderr.flush()
             os._exit(139)
-        if _MODE == 'hangs':
-            time.sleep(60)
+        if _MODE in ('hangs', 'lingers'):
+            time.sleep(60 if _MODE == 'hangs' else 0.5)
+        for _, actor in sim.actors:
+            need(np.isfinite(np.concatenate([actor.root, actor.q, actor.qd, actor.target])).all(), 'numbers')
         gravity = np.array([sim.params.gravity.x, sim.params.gravity.y, sim.params.gravity.z])
         for env in sim.envs:
             for actor in env.actors:
