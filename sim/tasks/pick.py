@@ -18,7 +18,6 @@ HALF_SIZE = 0.02  # m
 LIFTED = 0.08  # m, height of the cube's centre that counts as picked up
 WORKSPACE = ((0.2, -0.13), (0.36, 0.13))  # m, corners of the area of the cubes' centres
 SMALLEST = 0.5  # part of the area's sides that level 0 uses
-WRONG = 0.4  # most progress after the other cube was lifted
 SLOTS = ('first', 'second')
 _PATTERN = (
     r'(?:pick(?: up)?|lift(?: up)?|raise|grasp|grip|grab|seize|hold|take|get|fetch|collect) (?:the |a )?'
@@ -67,12 +66,7 @@ class PickCube(TaskBase):
 
     def begin(self, view: View) -> dict[str, np.ndarray]:
         distance = np.linalg.norm(view.tip - self._cubes(view)[0], axis=1)
-        return {'start_distance': np.maximum(distance, 0.05), 'wrong': np.zeros(view.count, bool)}
-
-    def update(self, view: View) -> None:
-        """Remember that the other cube was lifted: taking cubes in turn until one is right is no success."""
-        if 'wrong' in view.memory:  # else nothing has started yet
-            view.memory['wrong'] |= self._cubes(view)[1][:, 2] > LIFTED
+        return {'start_distance': np.maximum(distance, 0.05)}
 
     def objects(self, view: View, sim: int) -> dict[str, np.ndarray]:
         colours = list(COLOURS)
@@ -80,18 +74,17 @@ class PickCube(TaskBase):
         return {f'cube_{colours[n]}': view.pose(slot)[sim] for n, slot in zip(numbers, SLOTS, strict=True)}
 
     def progress(self, view: View) -> np.ndarray:
-        """0 to 0.4 reaching, 0.5 grasped, to 1 lifting; at most 0.4 once the other cube was lifted."""
+        """0 to 0.4 reaching, 0.5 grasped, to 1 lifting."""
         cube, other = self._cubes(view)
         held = grasped(view, cube, HALF_SIZE)
         reach = 1.0 - np.linalg.norm(view.tip - cube, axis=1) / view.memory['start_distance']
         lift = (cube[:, 2] - HALF_SIZE) / (LIFTED - HALF_SIZE)
         progress = np.where(held, 0.5 + 0.49 * np.clip(lift, 0, 1), 0.4 * np.clip(reach, 0, 1))
-        progress = np.where(held & lifted(cube, other), 1.0, progress)
-        return np.where(view.memory['wrong'], np.minimum(progress, WRONG), progress)
+        return np.where(held & lifted(cube, other), 1.0, progress)
 
     def success(self, view: View) -> np.ndarray:
         cube, other = self._cubes(view)
-        return lifted(cube, other) & grasped(view, cube, HALF_SIZE) & ~view.memory['wrong']
+        return lifted(cube, other) & grasped(view, cube, HALF_SIZE)
 
     def expert(self, scene: Scene) -> Expert:
         return PickExpert(Hand(scene))
