@@ -21,7 +21,10 @@ def robot_path(node: Node) -> Path:
     )
     if not value:
         raise StartupError('parameter robot is empty; pass the path of a robot file, or sim_arm')
-    return find_robot(value)
+    try:
+        return find_robot(value)
+    except FileNotFoundError as error:
+        raise StartupError(f'{error} (robot:=FILE)') from None
 
 
 def load_robot(node: Node) -> RobotSpec:

@@ -47,7 +47,7 @@ def find_robot(name: str) -> Path:
     except FileNotFoundError:
         shipped = ', '.join(sorted(file.stem for file in share('robots').glob('*.yaml')))
         raise FileNotFoundError(
-            f'there is no robot file {name!r} here; give the path of one, or one that is shipped: {shipped}'
+            f'robot file {name!r} does not exist; give the path of one, or one that is shipped: {shipped}'
         ) from None
 
 
