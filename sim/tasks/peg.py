@@ -22,8 +22,8 @@ from apprentice.sim.tasks.things import (
     add_placed,
     colour_name,
     colour_number,
-    other_colours,
     placed_at,
+    two_colours,
     upright,
 )
 from apprentice.sim.view import View
@@ -70,12 +70,8 @@ class InsertPeg(TaskBase):
         named_hole(instruction)
 
     def start(self, rng: np.random.Generator, instruction: str, level: float) -> Start:
-        if instruction:
-            names = [named_hole(instruction)]
-            names += other_colours(rng, names, 1)
-        else:
-            names = other_colours(rng, [], 2)
-            instruction = f'insert the peg into the {names[0]} hole'
+        names = two_colours(rng, named_hole(instruction) if instruction else '')
+        instruction = instruction or f'insert the peg into the {names[0]} hole'
         stand, wanted, other = apart(rng, WORKSPACE, level, ROOM)
         yaw = float(rng.uniform(-0.35, 0.35)) * level
         slots = [str(slot) for slot in rng.permutation(HOLES)]

@@ -53,6 +53,11 @@ def other_colours(rng: np.random.Generator, taken: Sequence[str], count: int) ->
     return [str(name) for name in rng.permutation(free)[:count]]
 
 
+def two_colours(rng: np.random.Generator, named: str) -> list[str]:
+    """The colour named and another one; both drawn if ``named`` is empty."""
+    return [named, *other_colours(rng, [named], 1)] if named else other_colours(rng, [], 2)
+
+
 def colour_number(name: str) -> int:
     """Index of a colour in COLOURS; memories hold numbers."""
     return list(COLOURS).index(name)

@@ -23,8 +23,8 @@ from apprentice.sim.tasks.things import (
     add_placed,
     colour_name,
     colour_number,
-    other_colours,
     placed_at,
+    two_colours,
     upright,
 )
 from apprentice.sim.view import View
@@ -77,12 +77,8 @@ class Wipe(TaskBase):
         named_stain(instruction)
 
     def start(self, rng: np.random.Generator, instruction: str, level: float) -> Start:
-        if instruction:
-            names = [named_stain(instruction)]
-            names += other_colours(rng, names, 1)
-        else:
-            names = other_colours(rng, [], 2)
-            instruction = f'wipe the {names[0]} stain'
+        names = two_colours(rng, named_stain(instruction) if instruction else '')
+        instruction = instruction or f'wipe the {names[0]} stain'
         sponge, wanted, other = apart(rng, WORKSPACE, level, ROOM)
         slots = [str(slot) for slot in rng.permutation(STAINS)]
         extent = np.linalg.norm(GRID / [2 * PITCH, 2.5 * PITCH, 1.0], axis=1)

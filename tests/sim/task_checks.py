@@ -15,6 +15,23 @@ from apprentice.sim.task import Task
 from apprentice.sim.worlds import Worlds
 
 
+def move(worlds: Worlds, body: str, pose: np.ndarray) -> None:
+    """Put a body on a free joint at a pose [7] (m; quaternion wxyz)."""
+    first = worlds.scene.address('jnt_qposadr', body)
+    worlds.physics.write('qpos', range(first, first + 7), pose, [0])
+    worlds.physics.forward([0])
+
+
+def drive(worlds: Worlds, seconds: float) -> bool:
+    """Let the expert act; whether it succeeds."""
+    expert, dt = worlds.expert(), worlds.spec.action_dt
+    for _ in range(round(seconds / dt)):
+        worlds.step(expert.act(worlds.joints[0].copy(), worlds.objects(0), worlds.instructions[0])[None], dt)
+        if worlds.success()[0]:
+            return True
+    return False
+
+
 def check_expert(task: Task, seeds: Iterable[int]) -> None:
     """The expert succeeds, progress runs from low to 1, and nothing succeeds at the start."""
     with contextlib.closing(Worlds(spec_of(task), 1, task=task)) as worlds:

@@ -5,7 +5,7 @@ import contextlib
 
 import numpy as np
 import pytest
-from task_checks import check_expert, check_failures, check_starts, spec_of
+from task_checks import check_expert, check_failures, check_starts, drive, spec_of
 
 from apprentice.sim.tasks.cabinet import opened_by
 from apprentice.sim.tasks.drawer import OPEN, OpenDrawer, named_drawer
@@ -23,16 +23,6 @@ def put(worlds: Worlds, **drawers: float) -> None:
     for name, position in drawers.items():
         worlds.physics.write('qpos', [worlds.scene.address('jnt_qposadr', name)], position, [0])
     worlds.physics.forward([0])
-
-
-def drive(worlds: Worlds, seconds: float) -> bool:
-    """Let the expert act; whether it succeeds."""
-    expert, dt = worlds.expert(), worlds.spec.action_dt
-    for _ in range(round(seconds / dt)):
-        worlds.step(expert.act(worlds.joints[0].copy(), worlds.objects(0), worlds.instructions[0])[None], dt)
-        if worlds.success()[0]:
-            return True
-    return False
 
 
 def test_expert():

@@ -5,7 +5,7 @@ import contextlib
 
 import numpy as np
 import pytest
-from task_checks import check_expert, check_failures, check_starts, spec_of
+from task_checks import check_expert, check_failures, check_starts, move, spec_of
 
 from apprentice.sim.tasks.place import CUBES, THINGS, Place
 from apprentice.sim.tasks.push import PushExpert
@@ -83,9 +83,7 @@ def test_every_relation_can_be_asked_for_and_starts_with_room(worlds):
 def put(worlds, position):
     """The named cube at a position [3], the hand open and away from it."""
     cube = CUBES[worlds.memory['cube'][0]]
-    address = worlds.scene.address('jnt_qposadr', cube)
-    worlds.physics.write('qpos', range(address, address + 7), upright(position[:2], position[2]), [0])
-    worlds.physics.forward([0])
+    move(worlds, cube, upright(position[:2], position[2]))
 
 
 @pytest.mark.parametrize(

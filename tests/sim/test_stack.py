@@ -4,7 +4,7 @@
 import contextlib
 
 import pytest
-from task_checks import check_expert, check_failures, check_starts, spec_of
+from task_checks import check_expert, check_failures, check_starts, drive, move, spec_of
 
 from apprentice.sim.tasks.stack import CUBES, HALF_SIZE, StackCubes, named_pair
 from apprentice.sim.tasks.things import upright
@@ -19,19 +19,7 @@ def worlds():
 
 def put(worlds: Worlds, cube: str, place: list[float], height: float) -> None:
     """Move a cube to ``place`` (m)."""
-    first = worlds.scene.address('jnt_qposadr', cube)
-    worlds.physics.write('qpos', range(first, first + 7), upright(place, height), [0])
-    worlds.physics.forward([0])
-
-
-def drive(worlds: Worlds, seconds: float) -> bool:
-    """Let the expert act; whether it succeeds."""
-    expert, dt = worlds.expert(), worlds.spec.action_dt
-    for _ in range(round(seconds / dt)):
-        worlds.step(expert.act(worlds.joints[0].copy(), worlds.objects(0), worlds.instructions[0])[None], dt)
-        if worlds.success()[0]:
-            return True
-    return False
+    move(worlds, cube, upright(place, height))
 
 
 def test_expert():
