@@ -3,8 +3,9 @@
 
 A control tick is a command, the physics, the measured joints, and at the camera rate two images with the
 truth. The node gets each command from another process over its controller topic, as from the gate, and
-answers with images and joint states: a tick also pays for the messages and for two wake-ups of Python.
-``in its own process`` calls the node's command directly: what making and sending the messages costs. In the
+answers with images and joint states: a tick also pays for the messages and for two wake-ups of Python
+(``round trip`` is that alone: two bare nodes that answer each other). ``in its own process`` calls the node's
+command directly: what the node adds, messages made and sent included. In the
 second case the commands are planned by the shipped policy, from the images, as in an episode.
 """
 
@@ -27,14 +28,19 @@ from apprentice.robot.spec import RobotSpec
 from apprentice.robot.types import Observation
 
 HERE = 'apprentice.bench.lockstep'
-OVERHEAD = 1.3  # the most that a tick may take beside the bare loop
+OVERHEAD = 1.3  # the most that a tick of the node may take beside the bare loop
 ENVIRONMENT = {'LP_NUM_THREADS': '0', 'OMP_NUM_THREADS': '1'}  # as the launch file sets them
 ROWS = 4  # of a chunk that are followed before the next is planned, as in an episode
 
 
 def cases(args: argparse.Namespace) -> list[Case]:
     return [
-        _case('control tick, commands ready', False, ('library', 'inside', 'over_topics'), args.seconds),
+        _case(
+            'control tick, commands ready',
+            False,
+            ('library', 'inside', 'over_topics', 'round_trip'),
+            args.seconds,
+        ),
         _case('control tick, commands planned by the policy', True, ('library', 'over_topics'), args.seconds),
     ]
 
@@ -44,15 +50,22 @@ def _case(title: str, policy: bool, ways: tuple[str, ...], seconds: float) -> Ca
         'library': 'library loop',
         'inside': 'node in its own process',
         'over_topics': 'node over topics',
+        'round_trip': 'round trip of two bare nodes',
     }
     rows = []
     for way in ways:
-        parameters = {'seconds': seconds} if way == 'inside' else {'seconds': seconds, 'policy': policy}
-        kind = LIMIT if way == 'library' else OURS
+        parameters = (
+            {'seconds': seconds}
+            if way in ('inside', 'round_trip')
+            else {'seconds': seconds, 'policy': policy}
+        )
+        kind = LIMIT if way in ('library', 'round_trip') else OURS
         rows.append(
             Contestant(names[way], kind, f'{HERE}:{way}', parameters=parameters, environment=ENVIRONMENT)
         )
-    ratios = [Ratio(names[way], names['library'], round(1 / OVERHEAD, 2)) for way in ways[1:]]
+    targets = {'inside': round(1 / OVERHEAD, 2)}  # over topics DDS and the scheduler decide
+    compared = [way for way in ways if way in ('inside', 'over_topics')]
+    ratios = [Ratio(names[way], names['library'], targets.get(way)) for way in compared]
     return Case(title, 'ticks/s', rows, ratios, note='sim_arm, two cameras at half the control rate')
 
 
@@ -142,6 +155,7 @@ def over_topics(seconds: float, policy: bool) -> dict[str, Any]:
     from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
 
     from apprentice.nodes import convert, qos
+    from apprentice.nodes.runtime import make_executor
 
     spec = RobotSpec.load(share('robots', 'sim_arm.yaml'))
     commander = Commander(spec, policy)
@@ -174,7 +188,7 @@ def over_topics(seconds: float, policy: bool) -> dict[str, Any]:
             rclpy.spin_once(node, timeout_sec=0.5)
             if time.monotonic() > deadline or robot.poll() is not None:
                 raise TimeoutError('sim_robot_node did not run; its last words are above')
-        executor = rclpy.executors.SingleThreadedExecutor()
+        executor = make_executor()
         executor.add_node(node)
         child, first, started = psutil.Process(robot.pid), seen, time.perf_counter()
         used = sum(child.cpu_times()[:2])
@@ -189,3 +203,58 @@ def over_topics(seconds: float, policy: bool) -> dict[str, Any]:
         rclpy.shutdown()
     measured = {'value': done / wall, 'count': done, 'wall_s': wall, 'cpu_s': used}
     return numbers(measured, 'mujoco', 'ros-jazzy-rclpy')
+
+
+def round_trip(seconds: float, echo: bool = False) -> dict[str, Any]:
+    """A joint state there and a trajectory back, between two processes that do nothing else."""
+    if not echo:
+        use_free_ros_domain()
+    import rclpy
+    from sensor_msgs.msg import JointState
+    from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
+
+    from apprentice.nodes import qos
+    from apprentice.nodes.runtime import make_executor
+
+    names, values = [f'joint{i}' for i in range(7)], [0.0] * 7
+    rclpy.init()
+    node, seen = rclpy.create_node(f'bench_{"echo" if echo else "call"}'), 0
+
+    def answer(_: Any) -> None:
+        nonlocal seen
+        seen += 1
+        if echo:
+            point = JointTrajectoryPoint(positions=values)
+            publisher.publish(JointTrajectory(joint_names=names, points=[point]))
+        else:
+            publisher.publish(JointState(name=names, position=values, velocity=values))
+
+    ours, theirs = (('command', JointTrajectory), ('state', JointState))[:: 1 if echo else -1]
+    publisher = node.create_publisher(ours[1], ours[0], qos.SENSOR_PUBLISHER)
+    node.create_subscription(theirs[1], theirs[0], answer, qos.SENSOR)
+    executor = make_executor()
+    executor.add_node(node)
+    if echo:  # until it is ended
+        while True:
+            executor.spin_once(timeout_sec=0.5)
+    code = f'from {HERE} import round_trip; round_trip(0.0, True)'
+    other = subprocess.Popen([sys.executable, '-c', code])
+    try:
+        deadline = time.monotonic() + 60.0
+        while seen < 100:  # the first ones are lost until the two have found each other
+            if seen == 0:
+                answer(None)
+                seen = 0
+            executor.spin_once(timeout_sec=0.2)
+            if time.monotonic() > deadline:
+                raise TimeoutError('the other process did not answer')
+        first, started = seen, time.perf_counter()
+        while time.perf_counter() < started + seconds:
+            executor.spin_once(timeout_sec=0.2)
+        wall = time.perf_counter() - started
+    finally:
+        other.terminate()
+        other.wait()
+        rclpy.shutdown()
+    measured = {'value': (seen - first) / wall, 'count': seen - first, 'wall_s': wall, 'cpu_s': 0.0}
+    return numbers(measured, 'ros-jazzy-rclpy')

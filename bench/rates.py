@@ -42,7 +42,7 @@ from apprentice.cli.up import parse_arguments
 from apprentice.episodes.files import EpisodeFileError
 from apprentice.episodes.join import read_episode
 from apprentice.episodes.labels import iter_sealed
-from apprentice.robot.parts import share
+from apprentice.robot.parts import find_robot, share
 from apprentice.robot.spec import RobotSpec
 
 PACKAGES = ('torch', 'mujoco', 'numpy', 'ros-jazzy-rclpy', 'ros-jazzy-rmw-fastrtps-cpp')
@@ -54,7 +54,11 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     )
     parser.add_argument('--seconds', type=float, default=30.0, help='of measurement (default 30)')
     parser.add_argument('--json', type=Path, metavar='FILE', help='write the numbers there')
-    parser.add_argument('--robot', default='', help='robot file with a simulator section (default sim_arm)')
+    parser.add_argument(
+        '--robot',
+        default='',
+        help='name of a shipped robot or a file, with a simulator section (default sim_arm)',
+    )
     parser.add_argument('--rate-hz', type=float, default=50.0, help='control rate, live (default 50)')
     parser.add_argument('--lockstep', action='store_true', help='simulated time instead of live')
     parser.add_argument(
@@ -135,7 +139,7 @@ def machine() -> Numbers:
 
 def measure(args: argparse.Namespace, run_dir: Path, interrupted: threading.Event) -> Numbers:
     """Start the graph and the probe, wait for the probe's file, end everything. Raises RuntimeError."""
-    robot = args.robot or str(share('robots', 'sim_arm.yaml'))
+    robot = str(find_robot(args.robot or 'sim_arm'))
     spec = RobotSpec.load(robot)
     rate_hz = spec.control_hz if args.lockstep else args.rate_hz
     arguments = {
@@ -285,7 +289,7 @@ def main() -> int:
             run_dir = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix='rates-')))
         try:
             numbers = measure(args, run_dir.resolve(), interrupted)
-        except (RuntimeError, ValueError) as error:
+        except (RuntimeError, ValueError, FileNotFoundError) as error:
             print(f'error: {error}', file=sys.stderr)
             return 1
     print('\n'.join(table(numbers)))

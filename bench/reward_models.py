@@ -43,7 +43,7 @@ def main() -> None:
     )
     parser.add_argument('--clip', default='', help='CLIP weights (default: shipped)')
     parser.add_argument('--critic', default='', help='critic weights (default: shipped)')
-    parser.add_argument('--robot', default='')
+    parser.add_argument('--robot', default='', help='name of a shipped robot or a file (default sim_arm)')
     parser.add_argument('--groups', type=int, default=3, help='groups of held-out seeds')
     parser.add_argument('--attempts', type=int, default=50, help='attempts per group')
     parser.add_argument('--threads', type=int, default=1, help='threads of torch')

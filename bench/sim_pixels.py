@@ -31,7 +31,7 @@ SUBSTEPS = 50  # gym-hil's
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--res', default='64,128,224', help='sizes in pixels (default 64,128,224)')
     parser.add_argument('--workers', type=int, default=cores(), help='default: one a processor')
-    parser.add_argument('--count', type=int, default=0, help='simulations (default: 16 a worker)')
+    parser.add_argument('--count', type=int, default=0, help='simulations (default: 64 a worker)')
 
 
 def cases(args: argparse.Namespace) -> list[Case]:
@@ -47,7 +47,7 @@ def _case(args: argparse.Namespace, size: int) -> Case:
         parameters={
             'size': size,
             'workers': workers,
-            'count': args.count or 16 * workers,
+            'count': args.count or 64 * workers,
             'seconds': args.seconds,
         },
     )
@@ -142,6 +142,8 @@ def bare(size: int, seconds: float) -> dict[str, Any]:
     sims = Worlds(spec, 1)
     sims.reset([0], [0])
     model, data = sims.physics.materialize(0)
+    # as ours: a buffer of the size of the frame
+    model.vis.global_.offheight = model.vis.global_.offwidth = size
     renderer = mujoco.Renderer(model, size, size)
     for flag in ('mjRND_SHADOW', 'mjRND_REFLECTION', 'mjRND_SKYBOX'):
         renderer.scene.flags[int(getattr(mujoco.mjtRndFlag, flag))] = 0

@@ -28,7 +28,8 @@ from apprentice.cli.launch_file import load
 from apprentice.cli.launch_node import find_executable
 from apprentice.cli.process import Exit, Process
 from apprentice.cli.supervisor import Supervisor
-from apprentice.robot.parts import share
+from apprentice.robot.parts import find_robot, share
+from apprentice.robot.spec import RobotSpec
 
 _log = logging.getLogger(__name__)
 _SESSION = 'session'
@@ -52,7 +53,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument('--keep', action='store_true', help='keep the graph running after the report')
     parser.add_argument('--no-person', action='store_true', help='nobody intervenes')
-    parser.add_argument('--robot', default='', help='robot file (default: the simulated arm)')
+    parser.add_argument('--robot', default='', help='name of a shipped robot or a file (default sim_arm)')
     parser.add_argument(
         '--demonstrations', type=Path, default=Path('runs/demonstrations'), help='their cache'
     )
@@ -69,6 +70,8 @@ def run(args: argparse.Namespace) -> int:
     logging.basicConfig(level=logging.INFO, format='[demo] %(message)s', stream=sys.stderr)
     if args.trials < 0 or args.episodes < 0:
         raise ValueError('--trials and --episodes must not be negative')
+    if args.robot:
+        RobotSpec.load(find_robot(args.robot))  # a wrong one ends here, not when demonstrations are made
     run_dir = (args.run_dir or Path('runs') / time.strftime('demo-%Y%m%d-%H%M%S')).resolve()
     if (run_dir / 'episodes').exists():
         raise ValueError(f'{run_dir} holds an earlier run; choose another --run-dir or remove it')

@@ -30,9 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--seed', type=int, default=0, help='shifts the starts; each seed has its own million'
     )
-    parser.add_argument(
-        '--robot', default='', help='robot file, or the name of a shipped one (default sim_arm)'
-    )
+    parser.add_argument('--robot', default='', help='name of a shipped robot or a file (default sim_arm)')
     parser.add_argument('--task', default='', help='instruction; default: drawn for each start')
     parser.add_argument(
         '--sim-task',

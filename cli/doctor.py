@@ -20,7 +20,10 @@ NEVER_RUN = (
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        'robot', nargs='?', default='', help='robot file to check (default: the simulated arm)'
+        'robot',
+        nargs='?',
+        default='',
+        help='name of a shipped robot or a file, to check (default sim_arm)',
     )
     parser.add_argument('--json', action='store_true', help='machine-readable output')
 

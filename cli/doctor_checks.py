@@ -15,7 +15,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from apprentice.robot.parts import share
+from apprentice.robot.parts import find_robot, share
 from apprentice.robot.spec import RobotSpec
 
 Result = tuple[str, str, str]
@@ -228,10 +228,10 @@ def large_images() -> Result:
     return 'ok', 'default: fine for the simulator; robot.launch.yaml sets its own for its nodes', remedy
 
 
-def robot_file(path: str) -> Result:
+def robot_file(robot: str) -> Result:
     try:
-        spec = RobotSpec.load(path or share('robots', 'sim_arm.yaml'))
-    except ValueError as error:
+        spec = RobotSpec.load(find_robot(robot or 'sim_arm'))
+    except (ValueError, FileNotFoundError) as error:
         return 'fail', str(error), 'correct the robot file; robots/sim_arm.yaml is a working one'
     cameras = ', '.join(camera.name for camera in spec.cameras) or 'none'
     level = 'ok' if spec.cameras else 'warn'

@@ -23,9 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--first-seed', type=int, default=900_000, help='seed of the first start (default 900000)'
     )
-    parser.add_argument(
-        '--robot', default='', help='robot file, or the name of a shipped one (default sim_arm)'
-    )
+    parser.add_argument('--robot', default='', help='name of a shipped robot or a file (default sim_arm)')
     parser.add_argument('--task', help='instruction; default: drawn for each start')
     parser.add_argument(
         '--sim-task', help="task in simulation, see docs/simulation.md (default: the robot file's)"

@@ -16,7 +16,7 @@ from apprentice.episodes.files import EpisodeFileError
 from apprentice.episodes.join import read_episode
 from apprentice.episodes.labels import iter_sealed
 from apprentice.episodes.log_reader import LogMessage, LogReader
-from apprentice.robot.parts import share
+from apprentice.robot.parts import find_robot, share
 from apprentice.robot.spec import RobotFileError, RobotSpec
 from apprentice.robot.types import Episode, Source
 
@@ -40,7 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help='publish the messages; --no-publish only reads the file through and needs no ROS',
     )
     parser.add_argument(
-        '--robot', metavar='FILE', help='robot file; default: the one recorded in the episode'
+        '--robot', help='name of a shipped robot or a file (default: the one recorded in the episode)'
     )
 
 
@@ -62,7 +62,13 @@ def run(args: argparse.Namespace) -> int:
                         print(summary(path, args.robot))
                     else:
                         _play(path, args)
-                except (EpisodeFileError, RobotFileError, RuntimeError, ImportError) as error:
+                except (
+                    EpisodeFileError,
+                    RobotFileError,
+                    FileNotFoundError,
+                    RuntimeError,
+                    ImportError,
+                ) as error:
                     print(f'error: {error}', file=sys.stderr)
                     status = 1
             if args.info or not args.loop or status:
@@ -147,7 +153,7 @@ def _play(path: Path, args: argparse.Namespace) -> None:
 
 def _spec(reader: LogReader, robot: str | None) -> RobotSpec:
     if robot:
-        return RobotSpec.load(robot)
+        return RobotSpec.load(find_robot(robot))
     recorded = yaml.safe_load(reader.metadata.get('robot_file', '')) or {}
     if 'joints' in recorded:
         return RobotSpec.from_dict(recorded)

@@ -18,7 +18,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     bc.add_argument('--out', type=Path, default=Path('runs/policy'), help='folder of the policy')
     bc.add_argument(
-        '--robot', default='', help='robot file the episodes were recorded with (default sim_arm)'
+        '--robot',
+        default='',
+        help='name of a shipped robot or a file; the one the episodes were recorded with (default sim_arm)',
     )
     bc.add_argument('--steps', type=int, default=2000, help='gradient steps (default 2000)')
     bc.add_argument('--batch', type=int, default=64, help='samples per step (default 64)')
@@ -48,13 +50,13 @@ def _clone(args: argparse.Namespace) -> int:
     from apprentice.episodes.join import read_episode
     from apprentice.episodes.labels import iter_sealed
     from apprentice.learning.clone import CloneConfig, clone
-    from apprentice.robot.parts import share
+    from apprentice.robot.parts import find_robot
     from apprentice.robot.spec import RobotSpec
     from apprentice.robot.types import Outcome
 
     if args.threads:
         torch.set_num_threads(args.threads)
-    spec = RobotSpec.load(args.robot or share('robots', 'sim_arm.yaml'))
+    spec = RobotSpec.load(find_robot(args.robot or 'sim_arm'))
     paths = [path for folder in args.data for path in iter_sealed(folder)]
     if not paths:
         raise ValueError(

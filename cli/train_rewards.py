@@ -41,7 +41,11 @@ def critic_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _common(parser: argparse.ArgumentParser, out: str, episodes: int, steps: int) -> None:
     parser.add_argument('--out', type=Path, default=Path(out), help=f'folder of the weights (default {out})')
-    parser.add_argument('--robot', default='', help='robot file with a simulator section (default sim_arm)')
+    parser.add_argument(
+        '--robot',
+        default='',
+        help='name of a shipped robot or a file, with a simulator section (default sim_arm)',
+    )
     parser.add_argument(
         '--episodes', type=int, default=episodes, help=f'attempts to render (default {episodes})'
     )
@@ -119,12 +123,12 @@ def render(robot: str, seeds: Sequence[int], mix: Sequence[str]) -> tuple[list[A
     import torch._dynamo  # noqa: F401
     from tqdm import tqdm
 
-    from apprentice.robot.parts import share
+    from apprentice.robot.parts import find_robot
     from apprentice.robot.spec import RobotSpec
     from apprentice.sim.captions import attempt
     from apprentice.sim.world import World
 
-    spec = RobotSpec.load(robot or share('robots', 'sim_arm.yaml'))
+    spec = RobotSpec.load(find_robot(robot or 'sim_arm'))
     world = World(spec)
     try:
         done = [

@@ -322,7 +322,7 @@ class DashboardNode(Node):
 
 def main() -> None:
     """Entry point of ``dashboard_node``."""
-    runtime.run(DashboardNode)
+    runtime.run(DashboardNode, events=False)  # the page wakes it through a guard condition
 
 
 if __name__ == '__main__':

@@ -359,7 +359,7 @@ class EpisodeNode(ManagedNode):
 
 
 def main() -> None:
-    run(EpisodeNode)
+    run(EpisodeNode, events=False)  # its action waits as a coroutine
 
 
 if __name__ == '__main__':

@@ -182,14 +182,8 @@ class SimRobotNode(Node):
             for camera in self.spec.cameras:
                 if camera.name in due:
                     self._capture(camera.name, frames[camera.name], stamp)
-            reward = Reward(
-                stamp,
-                stamp,
-                RewardKind.TRUTH,
-                self.world.progress(),
-                self.world.progress(),
-                model='simulator',
-            )
+            progress = self.world.progress()
+            reward = Reward(stamp, stamp, RewardKind.TRUTH, progress, progress, model='simulator')
             reward.done_prob = float(self.world.success())
             sample = convert.reward_msg(reward, '', self.world.instruction)
             sample.done = bool(reward.done_prob)

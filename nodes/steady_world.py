@@ -21,6 +21,7 @@ class SteadyWorld:
     def __init__(self, world: Any):
         self._world = world
         self._seen: dict[str, Any] = {}
+        self._current: set[str] = set()  # of what was seen, what is of now
         self.problem = ''
         self.state()
 
@@ -31,6 +32,7 @@ class SteadyWorld:
     def reset(self, seed: int, task: str = '') -> str:
         """Seeded start, moving again. Returns the instruction; ValueError as the world's."""
         instruction = self._world.reset(seed, task)
+        self._current.clear()
         self.problem = ''
         return instruction
 
@@ -39,6 +41,7 @@ class SteadyWorld:
         if self.problem:
             return
         self.state()  # to stand still at
+        self._current.clear()
         try:
             self._world.step(target, duration_s)
         except RuntimeError as error:
@@ -49,8 +52,9 @@ class SteadyWorld:
             self.problem = f'{error}. It stands still until reset_world is called or an episode starts'
 
     def _look(self, what: str, otherwise: Any = None) -> Any:
-        if not self.problem:
+        if not self.problem and what not in self._current:
             self._seen[what] = getattr(self._world, what)()
+            self._current.add(what)
         return self._seen.get(what, otherwise)
 
     def state(self) -> np.ndarray:

@@ -18,6 +18,7 @@ from apprentice.sim.tasks.things import COLOURS
 
 Progress = Callable[[], float]
 ENOUGH = (0.15, 0.6)  # progress at which a good attempt turns bad
+BESIDE = (0.05, 0.07)  # m, by which a miss misses: nothing can be held so far from its centre
 # what to say for a phrase to ask for something else; what it asked for is then left undone
 OPPOSITES = {
     'push shut': 'open',
@@ -58,7 +59,7 @@ class Miss(Failing):
 
     def prepare(self) -> None:
         angle = self.rng.uniform(0, 2 * np.pi)
-        self._offset = self.rng.uniform(0.04, 0.07) * np.array([np.cos(angle), np.sin(angle), 0.0])
+        self._offset = self.rng.uniform(*BESIDE) * np.array([np.cos(angle), np.sin(angle), 0.0])
 
     def act(self, state: np.ndarray, objects: dict[str, np.ndarray], task: str) -> np.ndarray:
         moved = {name: np.concatenate([pose[:3] + self._offset, pose[3:]]) for name, pose in objects.items()}

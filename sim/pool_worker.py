@@ -31,7 +31,7 @@ class Worker:
         arrays = map_arrays(self._memory, spec, count)
         self._mine = {key: array[first:last] for key, array in arrays.items()}
         self._first = first
-        self._worlds = Worlds(spec, last - first, 1, 'threads', **setup)
+        self._worlds = Worlds(spec, last - first, 1, 'auto', **setup)
         self._cameras = [camera.name for camera in spec.cameras]
 
     def _local(self, sims: list[int]) -> list[int]:
@@ -50,6 +50,9 @@ class Worker:
     def render(self, sims: list[int]) -> None:
         local = self._local(sims)
         frames = {name: self._mine[f'frames/{name}'] for name in self._cameras}
+        if local == list(range(len(self._mine['joints']))):
+            self._worlds.render(local, frames)
+            return
         for sim in local:
             self._worlds.render([sim], {name: images[sim : sim + 1] for name, images in frames.items()})
 

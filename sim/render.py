@@ -11,6 +11,7 @@ import mujoco
 import numpy as np
 
 from apprentice.robot.parts import load_part
+from apprentice.sim.culling import Culling
 from apprentice.sim.robots.decor import SKY
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 MAX_GEOMS = 2000
 QUALITIES = ('fast', 'pretty')
 _FLAGS = mujoco.mjtRndFlag
+_EVERYTHING = mujoco.mjtCatBit.mjCAT_ALL.value
 
 
 class Rendering(Protocol):
@@ -70,11 +72,16 @@ class GlRendering:
         self._renderers: dict[tuple[int, int, str], SceneRenderer] = {}
 
     def render(self, physics: Physics, sims: Sequence[int], out: dict[str, np.ndarray]) -> None:
+        cameras = self._scene.spec.cameras
+        views = [(c.name, self._renderer(c.height, c.width, self._quality)) for c in cameras]
+        current: SceneRenderer | None = None
         for position, sim in enumerate(sims):
             model, data = physics.materialize(sim)
-            for camera in self._scene.spec.cameras:
-                renderer = self._renderer(camera.height, camera.width, self._quality)
-                renderer.render(model, data, camera.name, out[camera.name][position])
+            for name, renderer in views:
+                if renderer is not current:
+                    renderer.make_current()
+                    current = renderer
+                renderer.draw(model, data, name, out[name][position])
 
     def film(self, physics: Physics, sim: int, camera: str, height: int, width: int) -> np.ndarray:
         """A pretty frame uint8 [height, width, 3] of one simulation, by any camera of the model."""
@@ -106,8 +113,8 @@ class SceneRenderer:
     def __init__(self, model: mujoco.MjModel, height: int, width: int, quality: str = 'fast'):
         self.height, self.width, self._pretty = height, width, quality == 'pretty'
         look = copy.copy(model)  # a context takes sizes and polygon counts from its model, once
-        look.vis.global_.offheight = max(height, int(model.vis.global_.offheight))
-        look.vis.global_.offwidth = max(width, int(model.vis.global_.offwidth))
+        # no larger than the frame: clearing a part of a buffer costs software GL a fifth of its time
+        look.vis.global_.offheight, look.vis.global_.offwidth = height, width
         if self._pretty:
             _refine(look.vis.quality)
         try:
@@ -117,7 +124,8 @@ class SceneRenderer:
         except Exception as error:
             raise OSError(
                 f'cannot render ({error}); install the GL libraries: '
-                'apt install libegl1 libgl1-mesa-dri, and leave MUJOCO_GL unset or egl'
+                'apt install libegl1 libgl1-mesa-dri. MUJOCO_GL should be egl: apprentice.sim sets it, '
+                'but only where nothing imported mujoco before'
             ) from error
         mujoco.mjr_setBuffer(mujoco.mjtFramebuffer.mjFB_OFFSCREEN.value, self._context)
         self._context.readDepthMap = mujoco.mjtDepthMap.mjDEPTH_ZEROFAR.value
@@ -128,26 +136,34 @@ class SceneRenderer:
         self._camera = mujoco.MjvCamera()
         self._camera.type = int(mujoco.mjtCamera.mjCAMERA_FIXED)
         self._rect = mujoco.MjrRect(0, 0, width, height)
+        self._pixels = np.empty((height, width, 3), np.uint8)
+        self._culling = None if self._pretty else Culling(look, width / height)
 
-    def render(
-        self, model: mujoco.MjModel, data: mujoco.MjData, camera: str, out: np.ndarray | None = None
-    ) -> np.ndarray:
-        """RGB uint8 [H, W, 3] seen by a named camera, into ``out`` if given."""
+    def make_current(self) -> None:
+        """Direct GL calls of this thread to this context; it stays so until another is made current."""
         self._gl.make_current()
-        self._camera.fixedcamid = int(model.camera(camera).id)
-        everything = mujoco.mjtCatBit.mjCAT_ALL.value
+
+    def render(self, model: mujoco.MjModel, data: mujoco.MjData, camera: str) -> np.ndarray:
+        """RGB uint8 [H, W, 3] seen by a named camera."""
+        self.make_current()
+        out = np.empty((self.height, self.width, 3), np.uint8)
+        self.draw(model, data, camera, out)
+        return out
+
+    def draw(self, model: mujoco.MjModel, data: mujoco.MjData, camera: str, out: np.ndarray) -> None:
+        """As :meth:`render`, into ``out`` [H, W, 3], in the context that is current already."""
+        number = self._camera.fixedcamid = int(model.camera(camera).id)
+        hidden = self._culling is not None and self._culling.hide(model, data, number)
         mujoco.mjv_updateScene(
-            model, data, self._option, self._perturb, self._camera, everything, self._scene
+            model, data, self._option, self._perturb, self._camera, _EVERYTHING, self._scene
         )
+        if self._culling is not None and hidden:
+            self._culling.restore(model)
         if self._pretty:
             _polish(self._scene)
         mujoco.mjr_render(self._rect, self._scene, self._context)
-        pixels = np.empty((self.height, self.width, 3), np.uint8)
-        mujoco.mjr_readPixels(pixels, None, self._rect, self._context)
-        if out is None:
-            return pixels[::-1].copy()
-        out[:] = pixels[::-1]  # GL's first row is the lowest
-        return out
+        mujoco.mjr_readPixels(self._pixels, None, self._rect, self._context)
+        out[:] = self._pixels[::-1]  # GL's first row is the lowest
 
     def close(self) -> None:
         """Free the GL context."""

@@ -239,7 +239,7 @@ class GymSimulation:
             size = (camera.height, camera.width)
             if size not in self._renderers:
                 self._renderers[size] = SceneRenderer(model, *size)
-            self._renderers[size].render(model, data, given['camera'], out)
+            out[:] = self._renderers[size].render(model, data, given['camera'])
             return
         found = look_up(self.section, f'images.{camera.name}', self.observation, str(given.get('key', '')))
         image = self._image(camera, found)

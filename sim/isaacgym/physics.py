@@ -20,6 +20,7 @@ from apprentice.sim.isaacgym.frames import matrices, multiply, to_wxyz, to_xyzw
 from apprentice.sim.isaacgym.hiding import AWAY, Place
 from apprentice.sim.isaacgym.model_values import ModelValues
 from apprentice.sim.isaacgym.process import Options, WorkerProcess
+from apprentice.sim.physics.base import update_poses
 
 log = logging.getLogger(__name__)
 
@@ -290,9 +291,7 @@ class IsaacGymPhysics:
         for name in _WRITTEN:
             getattr(data, name)[:] = self._state[name][sim]
         data.time = self._state['time'][sim]
-        mujoco.mj_kinematics(model, data)
-        mujoco.mj_comPos(model, data)
-        mujoco.mj_camlight(model, data)
+        update_poses(model, data)
         return model, data
 
     def close(self) -> None:

@@ -35,6 +35,16 @@ PER_SIMULATION = (
 )
 
 
+STATE = int(mujoco.mjtState.mjSTATE_INTEGRATION)  # what save() keeps, in MuJoCo's order
+
+
+def update_poses(model: mujoco.MjModel, data: mujoco.MjData) -> None:
+    """Poses of bodies, cameras and lights at the present positions: what is drawn and what tasks look at."""
+    mujoco.mj_kinematics(model, data)
+    mujoco.mj_comPos(model, data)
+    mujoco.mj_camlight(model, data)
+
+
 class UnstableSimulation(RuntimeError):
     """A simulation left the numbers; the message names it, the cause and the remedy."""
 

@@ -3,11 +3,13 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 
 import mujoco
 import numpy as np
 
+from apprentice.sim.physics.base import STATE, update_poses
 from apprentice.sim.physics.threads import BAD
 
 # poses and velocities after a step; computing accelerations would touch the solver's warm start
@@ -37,6 +39,8 @@ class BatchPhysics:
         model.opt.disableflags |= int(mujoco.mjtDisableBit.mjDSBL_AUTORESET)
         self.model, self.count = model, count
         self._batch = mujoco.batch.Batch(model, nsim=count, nthread=threads, persistent=True)
+        shown = copy.copy(model)
+        self._shown = shown, mujoco.MjData(shown)
         self._bound: set[str] = set()
         self._expanded: dict[str, np.ndarray] = {}
         self._bad = [int(kind) for kind in BAD]
@@ -92,7 +96,12 @@ class BatchPhysics:
         self._batch.forward([sim], stage=_CURRENT)
 
     def materialize(self, sim: int) -> tuple[mujoco.MjModel, mujoco.MjData]:
-        return self._batch.get_model(sim), self._batch.get_data(sim)
+        model, data = self._shown  # Batch.get_model would copy the whole model
+        for name, values in self._expanded.items():
+            getattr(model, name)[:] = values[sim]
+        mujoco.mj_setState(model, data, self._batch.state[sim], STATE)
+        update_poses(model, data)
+        return model, data
 
     def close(self) -> None:
         del self._batch

@@ -10,9 +10,8 @@ from concurrent.futures import ThreadPoolExecutor
 import mujoco
 import numpy as np
 
-from apprentice.sim.physics.base import PER_SIMULATION
+from apprentice.sim.physics.base import PER_SIMULATION, STATE, update_poses
 
-STATE = int(mujoco.mjtState.mjSTATE_INTEGRATION)
 _WARNING = mujoco.mjtWarning
 BAD = tuple(int(kind) for kind in (_WARNING.mjWARN_BADQPOS, _WARNING.mjWARN_BADQVEL, _WARNING.mjWARN_BADQACC))
 
@@ -26,6 +25,7 @@ class ThreadPhysics:
         self.model, self.count = model, count
         self._models = [copy.copy(model) for _ in range(count)]
         self._data = [mujoco.MjData(model) for _ in range(count)]
+        self._read: dict[str, np.ndarray] = {}  # copies made since something changed
         self.failed = np.zeros(count, bool)
         self._threads = max(1, min(threads, count))
         self._pool = ThreadPoolExecutor(self._threads, 'physics') if self._threads > 1 else None
@@ -34,9 +34,12 @@ class ThreadPhysics:
     def read(self, name: str) -> np.ndarray:
         if self.count == 1:
             return np.asarray(getattr(self._data[0], name))[None]  # time is a plain number
-        return np.stack([getattr(data, name) for data in self._data])
+        if name not in self._read:  # tasks look at the same fields many times a step
+            self._read[name] = np.stack([getattr(data, name) for data in self._data])
+        return self._read[name]
 
     def write(self, name: str, index: int | Sequence[int], values: np.ndarray, sims: Sequence[int]) -> None:
+        self._read.pop(name, None)
         rows = np.broadcast_to(values, (len(sims), *np.shape(index)))
         for sim, row in zip(sims, rows, strict=True):
             getattr(self._data[sim], name)[index] = row
@@ -45,6 +48,7 @@ class ThreadPhysics:
         getattr(self._models[sim], name)[index] = value
 
     def reset(self, sims: Sequence[int]) -> None:
+        self._read.clear()
         for sim in sims:
             for name in PER_SIMULATION:
                 getattr(self._models[sim], name)[:] = getattr(self.model, name)
@@ -52,6 +56,7 @@ class ThreadPhysics:
             self.failed[sim] = False
 
     def step(self, substeps: int, sims: Sequence[int] | None = None) -> None:
+        self._read.clear()
         chosen = range(self.count) if sims is None else sims
         if self._pool is None or len(chosen) == 1:
             self._advance(chosen, substeps)
@@ -68,11 +73,12 @@ class ThreadPhysics:
             if any(data.warning[kind].number for kind in BAD):
                 self.failed[sim] = True
                 continue
-            _positions(model, data)
+            update_poses(model, data)  # mj_step leaves those of before its last substep
 
     def forward(self, sims: Sequence[int]) -> None:
+        self._read.clear()
         for sim in sims:
-            _positions(self._models[sim], self._data[sim])
+            update_poses(self._models[sim], self._data[sim])
 
     def save(self, sim: int) -> np.ndarray:
         state = np.empty(mujoco.mj_stateSize(self.model, STATE))
@@ -80,10 +86,11 @@ class ThreadPhysics:
         return state
 
     def restore(self, sim: int, state: np.ndarray) -> None:
+        self._read.clear()
         self.failed[sim] = False
         mujoco.mj_resetData(self._models[sim], self._data[sim])
         mujoco.mj_setState(self._models[sim], self._data[sim], state, STATE)
-        _positions(self._models[sim], self._data[sim])
+        update_poses(self._models[sim], self._data[sim])
 
     def materialize(self, sim: int) -> tuple[mujoco.MjModel, mujoco.MjData]:
         return self._models[sim], self._data[sim]
@@ -91,10 +98,3 @@ class ThreadPhysics:
     def close(self) -> None:
         if self._pool is not None:
             self._pool.shutdown()
-
-
-def _positions(model: mujoco.MjModel, data: mujoco.MjData) -> None:
-    """Poses at the new positions; mj_step leaves those of the state before its last substep."""
-    mujoco.mj_kinematics(model, data)
-    mujoco.mj_comPos(model, data)
-    mujoco.mj_camlight(model, data)

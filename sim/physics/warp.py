@@ -14,10 +14,11 @@ from typing import Any
 import mujoco
 import numpy as np
 
+from apprentice.sim.physics.base import STATE as INTEGRATION
+from apprentice.sim.physics.base import update_poses
 from apprentice.sim.physics.warp_capacity import CapacityError, constraint_room, contact_room, overflowed
 from apprentice.sim.physics.warp_kernels import find_unsound, mjw, put_back, wp
 
-INTEGRATION = int(mujoco.mjtState.mjSTATE_INTEGRATION)
 INTEGRATED = ('time', 'qpos', 'qvel', 'act', 'history', 'qacc_warmstart')  # a step changes these
 STATE = (  # in the order of MuJoCo's integration state
     *INTEGRATED, 'ctrl', 'qfrc_applied', 'xfrc_applied', 'eq_active', 'mocap_pos', 'mocap_quat', 'userdata',
@@ -279,9 +280,7 @@ class WarpPhysics:
         for name, values in self._own.items():
             getattr(model, name)[:] = values[sim]
         mujoco.mj_setState(model, data, self.save(sim), INTEGRATION)
-        mujoco.mj_kinematics(model, data)
-        mujoco.mj_comPos(model, data)
-        mujoco.mj_camlight(model, data)
+        update_poses(model, data)
         return model, data
 
     def close(self) -> None:

@@ -54,7 +54,7 @@ FRICTION = (1.5, 0.02, 0.003)  # sliding, torsional (m), rolling (m): a pushed b
 LIFTED = 0.08  # m, height of the centre that counts as picked up
 CENTRE, SPAN = np.array([0.28, 0.0]), np.array([0.08, 0.13])  # m, of the area of the things' centres
 ROOM = 0.1  # m between centres, for fingers
-WRONG = 0.4  # most progress after another thing was lifted
+AGAIN_S = 1.0  # how long the thing has to be up for each other one that was up before
 _PATTERN = (
     r'(?:pick(?: up)?|lift(?: up)?|raise|grasp|grip|grab|seize|hold|take|get|fetch|collect) (?:the |a )?'
     rf'(?:({"|".join(COLOURS)}) )?({"|".join(NAMES)})(?: up)?'
@@ -73,7 +73,11 @@ def named_thing(instruction: str) -> tuple[str, str]:
 
 
 class LiftObject(TaskBase):
-    """Up to three things; success when the named one is lifted and held, and no other ever was lifted."""
+    """Up to three things; success when the named one is lifted and held, and no other is up.
+
+    If others were up before, it has to be up alone for ``AGAIN_S`` for each of them: a person can put right
+    what went wrong, but taking thing after thing until one is right takes longer than there is time.
+    """
 
     name = 'lift'
 
@@ -134,14 +138,20 @@ class LiftObject(TaskBase):
 
     def begin(self, view: View) -> dict[str, np.ndarray]:
         distance = np.linalg.norm(view.tip - self._target(view), axis=1)
-        return {'start_distance': np.maximum(distance, 0.05), 'wrong': np.zeros(view.count, bool)}
+        return {
+            'start_distance': np.maximum(distance, 0.05),
+            'since': np.full(view.count, np.inf),
+            'others': np.zeros((view.count, len(THINGS)), bool),
+        }
 
     def update(self, view: View) -> None:
-        """Remember that another thing was lifted: taking things in turn until one is right is no success."""
-        if 'wrong' in view.memory:  # else nothing has started yet
-            lifted = self._positions(view)[:, :, 2] > LIFTED
-            lifted[np.arange(view.count), view.memory['target']] = False
-            view.memory['wrong'] |= lifted.any(axis=1)
+        """Since when the named thing alone is up, and which others were up; told at each control step."""
+        memory = view.memory
+        if 'since' not in memory:  # nothing has started yet
+            return
+        alone, others = self._up(view)
+        memory['since'][:] = np.where(alone, np.minimum(memory['since'], view.time), np.inf)
+        memory['others'] |= others
 
     def objects(self, view: View, sim: int) -> dict[str, np.ndarray]:
         """Poses by names such as ``cylinder_red``."""
@@ -153,20 +163,19 @@ class LiftObject(TaskBase):
         }
 
     def progress(self, view: View) -> np.ndarray:
-        """0 to 0.4 reaching, 0.5 grasped, to 1 lifting; at most 0.4 once another thing was lifted."""
+        """0 to 0.4 reaching, 0.5 grasped, to 0.99 lifting; 1 when it was up for long enough."""
         position = self._target(view)
         rest = np.array([shape.height for shape, _ in THINGS])[view.memory['target']]
         reach = 1.0 - np.linalg.norm(view.tip - position, axis=1) / view.memory['start_distance']
         lift = (position[:, 2] - rest) / (LIFTED - rest)
         held = 0.5 + 0.49 * np.clip(lift, 0, 1)
         progress = np.where(self._held(view), held, 0.4 * np.clip(reach, 0, 1))
-        progress = np.where(view.memory['wrong'], np.minimum(progress, WRONG), progress)
         return np.where(self.success(view), 1.0, progress)
 
     def success(self, view: View) -> np.ndarray:
-        lifted = self._positions(view)[:, :, 2] > LIFTED
-        target = lifted[np.arange(view.count), view.memory['target']]
-        return target & (lifted.sum(axis=1) == 1) & self._held(view) & ~view.memory['wrong']
+        again = AGAIN_S * view.memory['others'].sum(axis=1)
+        lasted = view.time - view.memory['since'] > again - 1e-6
+        return lasted & self._up(view)[0] & self._held(view)
 
     def expert(self, scene: Scene) -> Expert:
         return LiftExpert(TurningHand(scene))
@@ -178,6 +187,14 @@ class LiftObject(TaskBase):
     def _target(self, view: View) -> np.ndarray:
         """Position [N, 3] of the named thing."""
         return self._positions(view)[np.arange(view.count), view.memory['target']]
+
+    def _up(self, view: View) -> tuple[np.ndarray, np.ndarray]:
+        """Whether the named thing is up and no other, bool [N]; which others are up, bool [N, things]."""
+        sims, target = np.arange(view.count), view.memory['target']
+        up = self._positions(view)[:, :, 2] > LIFTED
+        named = up[sims, target]
+        up[sims, target] = False
+        return named & ~up.any(axis=1), up
 
     def _held(self, view: View) -> np.ndarray:
         """Whether the named thing is between closed fingers, bool [N]."""

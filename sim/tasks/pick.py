@@ -26,7 +26,9 @@ _PATTERN = (
 
 
 class PickCube(TaskBase):
-    """Two cubes of different colours; success when the named one is lifted and the other never was.
+    """Two cubes of different colours; success when the named one is lifted and held, and the other is not up.
+
+    The other may have been up before, as a person who puts it right has to let go of it first.
 
     At level 0 the area of the cubes has half the sides of level 1's, around the same middle.
     """

@@ -26,7 +26,7 @@ RADIUS = 0.018  # m, of a marker
 WITHIN = 0.02  # m, distance of the tip from the marker's centre that counts as reached
 SLOW = 0.08  # rad/s, norm of the joint velocities of an arm that stays there
 DWELL_S = 0.2  # how long it has to stay
-WRONG = 0.4  # most progress after another marker was reached
+AGAIN_S = 1.0  # how long it has to be within the marker for each other one in which it stayed before
 WORKSPACE = ((0.2, -0.13, 0.03), (0.4, 0.13, 0.2))  # m, corners of the box of the markers' centres
 ON_TABLE = 0.5  # part of the markers that lie on the table
 APART = 0.08  # m, least distance between markers
@@ -42,7 +42,8 @@ _PATTERN = (
 class Reach(TaskBase):
     """One to four coloured spheres without contacts; success when the tip rests within the named one.
 
-    It must not have rested within another before.
+    If it stayed within others before, it has to be within the named one for ``AGAIN_S`` for each of them: a
+    person can put right what went wrong, but trying marker after marker takes longer than there is time.
 
     At level 0 there is one marker, near the tip; at level 1 there are four, anywhere in the workspace.
     """
@@ -94,12 +95,16 @@ class Reach(TaskBase):
         return start
 
     def begin(self, view: View) -> dict[str, np.ndarray]:
-        """``since`` [N, markers]: the time (s) at which the tip came to rest within a marker."""
+        """``entered``, ``since`` [N, markers]: when (s) the tip came into a marker, and to rest within it.
+
+        ``others`` [N, markers]: those it stayed in that are not the named one.
+        """
         return {
             'start_distance': np.maximum(self._distance(view), WITHIN + 0.05),
+            'entered': np.full((view.count, len(SLOTS)), np.inf),
             'since': np.full((view.count, len(SLOTS)), np.inf),
             'now': view.time,
-            'wrong': np.zeros(view.count, bool),
+            'others': np.zeros((view.count, len(SLOTS)), bool),
         }
 
     def update(self, view: View) -> None:
@@ -108,12 +113,13 @@ class Reach(TaskBase):
         if 'since' not in memory:  # nothing has started yet
             return
         memory['now'][:] = view.time
+        inside = self._distances(view) < WITHIN
         slow = np.linalg.norm(view.velocities, axis=1) < SLOW
-        inside = (self._distances(view) < WITHIN) & slow[:, None]
-        memory['since'][:] = np.where(inside, np.minimum(memory['since'], memory['now'][:, None]), np.inf)
-        rested = self._rested(view)
-        rested[np.arange(view.count), memory['target']] = False
-        memory['wrong'] |= rested.any(axis=1)
+        for name, holds in (('entered', inside), ('since', inside & slow[:, None])):
+            memory[name][:] = np.where(holds, np.minimum(memory[name], memory['now'][:, None]), np.inf)
+        stayed = self._lasted(view, 'since', DWELL_S)
+        stayed[np.arange(view.count), memory['target']] = False
+        memory['others'] |= stayed
 
     def objects(self, view: View, sim: int) -> dict[str, np.ndarray]:
         numbers = view.memory['colours'][sim]
@@ -124,18 +130,15 @@ class Reach(TaskBase):
         }
 
     def progress(self, view: View) -> np.ndarray:
-        """0 to 0.9 in proportion to the way made to the marker; 0.95 within it, not yet at rest.
-
-        At most 0.4 once another marker was reached.
-        """
+        """0 to 0.9 in proportion to the way made to the marker; 0.95 within it, not yet for long enough."""
         left = (self._distance(view) - WITHIN) / (view.memory['start_distance'] - WITHIN)
         progress = np.where(left < 0, 0.95, 0.9 * np.clip(1 - left, 0, 1))
-        progress = np.where(view.memory['wrong'], np.minimum(progress, WRONG), progress)
         return np.where(self.success(view), 1.0, progress)
 
     def success(self, view: View) -> np.ndarray:
-        rested = self._rested(view)[np.arange(view.count), view.memory['target']]
-        return rested & (self._distance(view) < WITHIN) & ~view.memory['wrong']
+        again = AGAIN_S * view.memory['others'].sum(axis=1, keepdims=True)  # without rest: people tremble
+        stayed = self._lasted(view, 'since', DWELL_S) & self._lasted(view, 'entered', again)
+        return stayed[np.arange(view.count), view.memory['target']] & (self._distance(view) < WITHIN)
 
     def expert(self, scene: Scene) -> Expert:
         return ReachExpert(Hand(scene))
@@ -150,9 +153,9 @@ class Reach(TaskBase):
         return np.linalg.norm(view.tip[:, None] - view.positions(SLOTS), axis=2)
 
     @staticmethod
-    def _rested(view: View) -> np.ndarray:
-        """Whether the tip has been at rest within a marker for long enough, bool [N, markers]."""
-        return view.memory['now'][:, None] - view.memory['since'] > DWELL_S - 1e-6
+    def _lasted(view: View, name: str, seconds: float | np.ndarray) -> np.ndarray:
+        """Whether what began at the times in the memory ``name`` has lasted so long, bool [N, markers]."""
+        return view.memory['now'][:, None] - view.memory[name] > seconds - 1e-6
 
 
 def wanted_colour(instruction: str) -> str:

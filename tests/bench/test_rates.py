@@ -4,6 +4,7 @@
 import importlib
 import json
 import sys
+import threading
 
 import numpy as np
 import pytest
@@ -36,6 +37,17 @@ def test_arguments(bench, capsys):
         bench.parse(['--help'])
     assert done.value.code == 0
     assert '--takeover-every' in capsys.readouterr().out
+
+
+def test_a_robot_by_name(bench, tmp_path, monkeypatch, capsys):
+    (tmp_path / 'episodes').mkdir()
+    for name in ('sim_humanoid', str(share('robots', 'sim_humanoid.yaml'))):
+        with pytest.raises(RuntimeError, match='earlier run'):  # past the robot file, and no further
+            bench.measure(bench.parse(['--robot', name]), tmp_path, threading.Event())
+    monkeypatch.setattr(bench, 'prepare_environment', lambda: None)
+    monkeypatch.setattr(sys, 'argv', ['rates.py', '--robot', 'nonesuch', '--run-dir', str(tmp_path)])
+    assert bench.main() == 1
+    assert "error: robot file 'nonesuch' does not exist; give the path" in capsys.readouterr().err
 
 
 def test_intervals(signals):

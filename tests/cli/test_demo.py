@@ -101,6 +101,14 @@ def test_an_earlier_run_is_not_overwritten(tmp_path):
         demo.run(arguments('--run-dir', str(tmp_path)))
 
 
+@pytest.mark.parametrize('robot', ['nonesuch', 'some/where.yaml'])
+def test_a_missing_robot_ends_the_demo_before_anything_is_made(tmp_path, robot):
+    words = ('--run-dir', str(tmp_path / 'run'), '--demonstrations', str(tmp_path / 'demonstrations'))
+    with pytest.raises((FileNotFoundError, ValueError), match='does not exist'):
+        demo.run(arguments('--robot', robot, *words))
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_only_declared_launch_arguments_are_passed(tmp_path):
     declared = demo._launch_arguments(arguments('--seed', '4'), tmp_path, 1234)
     assert declared['lockstep'] == 'true'

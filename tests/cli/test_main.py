@@ -87,6 +87,27 @@ def test_doctor_fails_on_a_wrong_robot_file(tmp_path, monkeypatch, capsys):
     assert '-> correct the robot file' in capsys.readouterr().out
 
 
+def test_doctor_finds_a_robot_by_name(monkeypatch, capsys):
+    monkeypatch.setattr(doctor, 'CHECKS', ())
+
+    def check(*words):
+        code = main.main(['doctor', *words, '--json'])
+        return code, next(
+            c for c in json.loads(capsys.readouterr().out)['checks'] if c['name'] == 'robot file'
+        )
+
+    for words, name in (((), 'sim_arm'), (('sim_humanoid',), 'sim_humanoid'), (('sim_arm.yaml',), 'sim_arm')):
+        code, found = check(*words)
+        assert (code, found['level']) == (0, 'ok')
+        assert found['found'].startswith(f'{name}: ')
+    for missing, message in (('nonesuch', 'that is shipped: example_ur5e'), ('some/where.yaml', 'robot:=')):
+        code, found = check(missing)
+        assert (code, found['level']) == (1, 'fail')
+        assert 'does not exist' in found['found']
+        assert message in found['found']
+        assert 'working one' in found['remedy']
+
+
 def test_a_broken_check_is_a_finding(monkeypatch, capsys):
     def broken():
         raise RuntimeError('oops')

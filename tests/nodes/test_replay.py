@@ -69,6 +69,16 @@ def test_info_of_files_and_folders(file, capsys):
     assert run(part, '--info') == 0
 
 
+def test_the_robot_by_name(file, capsys):
+    assert run(file, '--info', '--robot', 'sim_arm') == 0
+    assert 'outcome FAILURE' in capsys.readouterr().out
+    for missing in ('nonesuch', 'some/where.yaml'):
+        assert run(file, '--info', '--robot', missing) == 1
+        error = capsys.readouterr().err
+        assert error.startswith('error: robot file')
+        assert 'does not exist' in error
+
+
 def test_reading_through_and_wrong_arguments(file, capsys):
     assert run(file, '--no-publish') == 0
     assert run(file, '--no-publish', '--topic', '/nothing') == 1

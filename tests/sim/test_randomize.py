@@ -2,6 +2,7 @@
 """Domain randomisation: read strictly, drawn for a seed, the same in every engine, carried by snapshots."""
 
 import contextlib
+import copy
 
 import numpy as np
 import pytest
@@ -136,7 +137,7 @@ def test_none_is_the_plain_simulation(make, engine):
 def test_every_section_strays_and_a_reset_takes_it_back(make, engine):
     worlds = make(2, engine=engine)
     worlds.reset([0, 1], [0, 1])
-    models = [worlds.physics.materialize(sim)[0] for sim in (0, 1)]
+    models = [copy.copy(worlds.physics.materialize(sim)[0]) for sim in (0, 1)]
     plain = worlds.scene.model
     for name in (
         'light_pos', 'light_dir', 'light_diffuse', 'geom_rgba', 'geom_friction', 'cam_pos', 'cam_quat',
