@@ -16,7 +16,8 @@ from apprentice.learning import snapshot
 from apprentice.learning.dataset import Chunks, policy_spec
 from apprentice.learning.weighted_flow import WeightedFlow, WeightedFlowConfig
 from apprentice.policies import checkpoint
-from apprentice.policies.policy import FlowPolicy, PolicyConfig
+from apprentice.policies.config import PolicyConfig
+from apprentice.policies.policy import FlowPolicy
 from apprentice.robot.spec import RobotSpec
 from apprentice.robot.types import Episode
 

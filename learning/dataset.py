@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from apprentice.policies.prefix import Inputs
-from apprentice.policies.spec import PolicySpec
+from apprentice.policies.spec import PolicySpec, gripper_ranges
 from apprentice.robot.normalize import Statistics
 from apprentice.robot.spec import RobotSpec
 from apprentice.robot.types import Episode
@@ -106,4 +106,5 @@ def policy_spec(episodes: Sequence[Episode], robot: RobotSpec, horizon: int) -> 
         action_dt=robot.action_dt,
         state=Statistics.of(state, robot.joint_names, 'state'),
         action=Statistics.of(actions, robot.joint_names, 'action'),
+        gripper=gripper_ranges(robot),
     )

@@ -79,8 +79,13 @@ class WeightedFlow:
         with torch.set_grad_enabled(not config.freeze_backbone):
             prefix = policy.encode(inputs).repeat(config.draws)
         noise = torch.randn(target.shape, generator=g)
-        time = sample_time((len(target), 1), g).expand(target.shape[:2])
-        error = policy.flow_loss(prefix, target, noise, time, valid.repeat_interleave(config.draws, 0))
+        valid = valid.repeat_interleave(config.draws, 0)
+        time = sample_time((len(target), 1), g, policy.config.time_alpha).expand(target.shape[:2])
+        if policy.config.max_delay:  # rows that will be past are given clean: trained real-time chunking
+            delay = torch.randint(0, policy.config.max_delay + 1, (len(target), 1), generator=g)
+            clean = torch.arange(target.shape[1]) < delay
+            time, valid = time.masked_fill(clean, 0.0), valid & ~clean
+        error = policy.flow_loss(prefix, target, noise, time, valid)
         weight = weight.repeat_interleave(config.draws)
         loss = (weight * error).sum() / weight.sum().clamp(min=1e-6)
 

@@ -15,7 +15,8 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
-from apprentice.policies.policy import FlowPolicy, PolicyConfig
+from apprentice.policies.config import PolicyConfig
+from apprentice.policies.policy import FlowPolicy
 from apprentice.policies.spec import PolicySpec
 
 FORMAT = 1

@@ -9,27 +9,37 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from apprentice.policies.layers import feed_forward, merge_heads, sinusoidal, split_heads
+from apprentice.policies.layers import feed_forward, merge_heads, rotary, rotate, sinusoidal, split_heads
 from apprentice.policies.prefix import Prefix
 
 
 @dataclass(frozen=True)
 class ExpertConfig:
-    """Sizes of :class:`FlowExpert`; heads and head width are copied from the backbone's layout."""
+    """Sizes of :class:`FlowExpert`; key heads and head width are copied from the backbone's layout.
+
+    Attributes:
+        width, layers: its own; layer i reads layer i * backbone layers / layers of the backbone.
+        heads: of the queries, a multiple of the key heads; 0 takes as many.
+        rope_theta: base of rotary positions of action tokens, which go on after the prefix; 0: none. For
+            backbones whose keys are rotated.
+    """
 
     width: int = 128
     layers: int = 2
+    heads: int = 0
+    rope_theta: float = 0.0
 
 
 class ExpertBlock(nn.Module):
     """Attention over prefix and action tokens, modulated per token by the flow time (adaLN-zero)."""
 
-    def __init__(self, width: int, heads: int, head_dim: int):
+    def __init__(self, width: int, heads: int, key_heads: int, head_dim: int):
         super().__init__()
-        self.heads = heads
+        self.heads, self.key_heads = heads, key_heads
         self.norm_attention = nn.LayerNorm(width, elementwise_affine=False)
         self.norm_mlp = nn.LayerNorm(width, elementwise_affine=False)
-        self.qkv, self.out = nn.Linear(width, 3 * heads * head_dim), nn.Linear(heads * head_dim, width)
+        self.sizes = [heads * head_dim, key_heads * head_dim, key_heads * head_dim]
+        self.qkv, self.out = nn.Linear(width, sum(self.sizes)), nn.Linear(heads * head_dim, width)
         self.mlp = feed_forward(width, 2)
         self.modulation = nn.Linear(width, 6 * width)
         nn.init.zeros_(self.modulation.weight)
@@ -42,13 +52,18 @@ class ExpertBlock(nn.Module):
         keys: torch.Tensor,
         values: torch.Tensor,
         mask: torch.Tensor,
+        rotation: tuple[torch.Tensor, torch.Tensor] | None = None,
     ) -> torch.Tensor:
         shift_a, scale_a, gate_a, shift_m, scale_m, gate_m = self.modulation(time).chunk(6, -1)
         h = self.norm_attention(x) * (1 + scale_a) + shift_a
-        q, k, v = (split_heads(p, self.heads) for p in self.qkv(h).chunk(3, -1))
-        mixed = functional.scaled_dot_product_attention(
-            q, torch.cat([keys, k], 2), torch.cat([values, v], 2), attn_mask=mask[:, None, None, :]
-        )
+        projected, counts = self.qkv(h).split(self.sizes, -1), (self.heads, self.key_heads, self.key_heads)
+        q, k, v = (split_heads(p, count) for p, count in zip(projected, counts))
+        if rotation is not None:
+            q, k = rotate(q, *rotation), rotate(k, *rotation)
+        k, v = torch.cat([keys, k], 2), torch.cat([values, v], 2)
+        if self.heads != self.key_heads:  # grouped queries
+            k, v = (x.repeat_interleave(self.heads // self.key_heads, 1) for x in (k, v))
+        mixed = functional.scaled_dot_product_attention(q, k, v, attn_mask=mask[:, None, None, :])
         x = x + gate_a * self.out(merge_heads(mixed))
         return x + gate_m * self.mlp(self.norm_mlp(x) * (1 + scale_m) + shift_m)
 
@@ -65,13 +80,20 @@ class FlowExpert(nn.Module):
     def __init__(self, action_dim: int, horizon: int, layout: tuple[int, int, int], config: ExpertConfig):
         super().__init__()
         self.config = config
-        backbone_layers, heads, head_dim = layout
+        backbone_layers, key_heads, self.head_dim = layout
+        heads = config.heads or key_heads
+        if heads % key_heads:
+            raise ValueError(
+                f'expert.heads is {heads}; use a multiple of the {key_heads} key heads of the backbone'
+            )
         self.reads = [i * backbone_layers // config.layers for i in range(config.layers)]
         width = config.width
         self.enter = nn.Linear(action_dim, width)
         self.position = nn.Parameter(torch.randn(horizon, width) * 0.02)
         self.time = nn.Sequential(nn.Linear(width, width), nn.SiLU(), nn.Linear(width, width), nn.SiLU())
-        self.blocks = nn.ModuleList(ExpertBlock(width, heads, head_dim) for _ in range(config.layers))
+        self.blocks = nn.ModuleList(
+            ExpertBlock(width, heads, key_heads, self.head_dim) for _ in range(config.layers)
+        )
         self.norm = nn.LayerNorm(width)
         self.leave = nn.Linear(width, action_dim)
 
@@ -80,6 +102,10 @@ class FlowExpert(nn.Module):
         time = self.time(sinusoidal(t, self.config.width).to(x.dtype))
         h = self.enter(x) + self.position
         mask = torch.cat([prefix.mask, prefix.mask.new_ones(x.shape[:2])], 1)
+        rotation = None
+        if self.config.rope_theta:
+            position = prefix.mask.sum(1, keepdim=True) + torch.arange(x.shape[1], device=x.device)
+            rotation = rotary(position, self.head_dim, self.config.rope_theta)
         for block, layer in zip(self.blocks, self.reads):
-            h = block(h, time, prefix.keys[layer], prefix.values[layer], mask)
+            h = block(h, time, prefix.keys[layer], prefix.values[layer], mask, rotation)
         return self.leave(self.norm(h))

@@ -11,15 +11,18 @@ import torch
 
 from apprentice.policies.expert import FlowExpert
 from apprentice.policies.prefix import Prefix
+from apprentice.policies.rtc import Guidance
 
 
-def sample_time(shape: tuple[int, ...], generator: torch.Generator | None = None) -> torch.Tensor:
-    """Flow times in (0, 1], law Beta(1.5, 1): more weight on noisy inputs, as in pi0 and NORA-1.5.
+def sample_time(
+    shape: tuple[int, ...], generator: torch.Generator | None = None, alpha: float = 1.5
+) -> torch.Tensor:
+    """Flow times in (0, 1], law Beta(alpha, 1): more weight on noisy inputs, 1.5 as in pi0 and NORA-1.5.
 
-    Drawn by inversion: the distribution function of Beta(1.5, 1) is t ** 1.5.
+    Drawn by inversion: the distribution function of Beta(alpha, 1) is t ** alpha. 1 is uniform.
     """
     uniform = torch.rand(shape, generator=generator)
-    return uniform.pow(1 / 1.5) * 0.999 + 0.001
+    return uniform.pow(1 / alpha) * 0.999 + 0.001
 
 
 def flow_loss(
@@ -46,10 +49,20 @@ def flow_loss(
     return (error * weight).sum(-1) / weight.sum(-1).clamp(min=1)
 
 
-def integrate(expert: FlowExpert, prefix: Prefix, noise: torch.Tensor, steps: int) -> torch.Tensor:
+def integrate(
+    expert: FlowExpert, prefix: Prefix, noise: torch.Tensor, steps: int, guidance: Guidance | None = None
+) -> torch.Tensor:
     """Euler integration from ``noise`` [B, H, A] at t = 1 to actions at t = 0."""
     x = noise
     for i in range(steps):
-        time = torch.full(x.shape[:2], 1 - i / steps, dtype=x.dtype, device=x.device)
-        x = x - expert(x, time, prefix) / steps
+        t = 1 - i / steps
+        time = torch.full(x.shape[:2], t, dtype=x.dtype, device=x.device)
+        if guidance is not None:
+            x, time = guidance.hold(x, time)
+        velocity = expert(x, time, prefix)
+        if guidance is not None:
+            velocity = guidance.steer(velocity, x, t)
+        x = x - velocity / steps
+    if guidance is not None:
+        x, _ = guidance.hold(x, torch.zeros_like(x[..., 0]))
     return x

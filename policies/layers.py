@@ -27,3 +27,16 @@ def sinusoidal(t: torch.Tensor, width: int, low: float = 4e-3, high: float = 4.0
     period = low * (high / low) ** fraction
     angle = t[..., None] * (2 * torch.pi / period)
     return torch.cat([angle.sin(), angle.cos()], -1)
+
+
+def rotary(position: torch.Tensor, head_dim: int, theta: float) -> tuple[torch.Tensor, torch.Tensor]:
+    """Cosines and sines [B, 1, T, head_dim] of rotary positions [B, T], halves as in Llama and Qwen."""
+    frequency = theta ** (-torch.arange(0, head_dim, 2, device=position.device) / head_dim)
+    angle = (position[..., None] * frequency).repeat(1, 1, 2)[:, None]
+    return angle.cos(), angle.sin()
+
+
+def rotate(x: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor) -> torch.Tensor:
+    """Queries or keys [B, heads, T, head_dim] turned by their positions."""
+    first, second = x.chunk(2, -1)
+    return x * cos.to(x.dtype) + torch.cat([-second, first], -1) * sin.to(x.dtype)

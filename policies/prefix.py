@@ -24,6 +24,11 @@ class Inputs:
     state: torch.Tensor
     text: Sequence[str]
 
+    def to(self, device: torch.device | str) -> Inputs:
+        """The same on another device."""
+        images = {name: stack.to(device) for name, stack in self.images.items()}
+        return Inputs(images, self.state.to(device), self.text)
+
 
 @dataclass
 class Prefix:
@@ -54,7 +59,12 @@ class Prefix:
 
 
 class Backbone(Protocol):
-    """Observation to prefix; the only seam between a vision-language model and the rest."""
+    """Observation to prefix; the only seam between a vision-language model and the rest.
+
+    A class with ``Config``, a frozen dataclass of its sizes whose ``part`` names the class
+    (``package.module:Class``); made as ``Class(cameras, state_dim, config)`` with cameras as name ->
+    (height, width).
+    """
 
     @property
     def layout(self) -> tuple[int, int, int]:

@@ -6,6 +6,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import nn
@@ -21,6 +22,7 @@ class TinyConfig:
     """Sizes of :class:`TinyBackbone`; ``channels`` are the stages of the image stem:
     patches of 4 x 4 pixels, then convolutions of stride 2."""
 
+    part: ClassVar[str] = 'apprentice.policies.backbones.tiny:TinyBackbone'
     width: int = 128
     layers: int = 2
     heads: int = 4
@@ -75,6 +77,8 @@ class TinyBackbone(nn.Module):
         cameras: name -> (height, width), multiples of 16.
         state_dim: size of the state vector.
     """
+
+    Config = TinyConfig
 
     def __init__(self, cameras: dict[str, tuple[int, int]], state_dim: int, config: TinyConfig):
         super().__init__()

@@ -17,7 +17,9 @@ from apprentice.learning.replay import Replay, UnusableEpisode
 from apprentice.learning.weighted_flow import WeightedFlow, WeightedFlowConfig
 from apprentice.learning.weights import WeightStore
 from apprentice.policies import checkpoint
-from apprentice.policies.policy import FlowPolicy, PolicyConfig, TinyConfig
+from apprentice.policies.backbones.tiny import TinyConfig
+from apprentice.policies.config import PolicyConfig
+from apprentice.policies.policy import FlowPolicy
 from apprentice.robot.parts import share
 from apprentice.robot.spec import RobotSpec
 from apprentice.robot.types import Episode, Outcome, Reward, RewardKind, Source

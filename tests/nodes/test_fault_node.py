@@ -16,7 +16,9 @@ from std_srvs.srv import SetBool
 from apprentice.nodes import convert, qos
 from apprentice.nodes.fault_injection import MODEL_FAULTS, Faults
 from apprentice.policies import checkpoint
-from apprentice.policies.policy import FlowPolicy, PolicyConfig, TinyConfig
+from apprentice.policies.backbones.tiny import TinyConfig
+from apprentice.policies.config import PolicyConfig
+from apprentice.policies.policy import FlowPolicy
 from apprentice.policies.spec import PolicySpec
 from apprentice.robot.normalize import Statistics
 from apprentice.robot.parts import share

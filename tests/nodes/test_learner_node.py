@@ -11,7 +11,9 @@ from apprentice.episodes.episode_writer import write_episode
 from apprentice.learning.dataset import policy_spec
 from apprentice.nodes import qos
 from apprentice.policies import checkpoint
-from apprentice.policies.policy import FlowPolicy, PolicyConfig, TinyConfig
+from apprentice.policies.backbones.tiny import TinyConfig
+from apprentice.policies.config import PolicyConfig
+from apprentice.policies.policy import FlowPolicy
 from apprentice.robot.parts import share
 from apprentice.robot.spec import RobotSpec
 from apprentice.robot.types import Episode, Outcome, Source

@@ -8,8 +8,10 @@ import pytest
 import torch
 
 from apprentice.policies import checkpoint, flow
+from apprentice.policies.backbones.tiny import TinyConfig
 from apprentice.policies.checkpoint import CheckpointError
-from apprentice.policies.policy import FlowPolicy, PolicyConfig, TinyConfig
+from apprentice.policies.config import PolicyConfig
+from apprentice.policies.policy import FlowPolicy
 from apprentice.policies.prefix import Inputs
 from apprentice.policies.spec import PolicyMismatch, PolicySpec
 from apprentice.robot.normalize import Statistics, StatisticsError
