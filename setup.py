@@ -42,6 +42,7 @@ setup(
     packages=packages,
     package_dir=rooms,
     package_data={
+        'apprentice.policies.presets': ['*.yaml'],
         'apprentice.sim': ['randomization/*.yaml'],
         'apprentice.sim.robots': ['models/*.xml'],
         'apprentice.bench': ['peers/*'],
@@ -79,12 +80,13 @@ setup(
         'ros': ['ros-jazzy-rclpy', 'ros-jazzy-rmw-fastrtps-cpp', 'ros-jazzy-common-interfaces'],
         'onnx': ['onnx', 'onnxscript', 'onnxruntime'],
         'onnx-gpu': ['onnx', 'onnxscript', 'onnxruntime-gpu'],
-        'vla': ['transformers>=4.57', 'peft', 'accelerate', 'num2words'],  # num2words: SmolVLM's processor
+        'vla': ['transformers>=5.5', 'peft', 'accelerate', 'num2words'],  # num2words: SmolVLM's processor
         'lerobot-dataset': ['pyarrow', 'av'],
+        'openpi': ['websockets'],
         'gym': ['gymnasium[mujoco]>=1.1'],
         'warp': ['mujoco>=3.17', 'mujoco-warp>=3.17,<3.18', 'warp-lang>=1.19'],
         'dev': [
-            'apprentice[gym,warp,onnx,vla,lerobot-dataset]',
+            'apprentice[gym,warp,onnx,vla,lerobot-dataset,openpi]',
             'pytest',
             'pytest-xdist',
             'pytest-timeout',

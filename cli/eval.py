@@ -29,6 +29,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         '--sim-task', help="task in simulation, see docs/simulation.md (default: the robot file's)"
     )
     parser.add_argument('--randomization', help='none, mild, strong or a YAML file (default none)')
+    parser.add_argument(
+        '--head', choices=('flow', 'fast'), help="action head that acts (default: the policy's)"
+    )
     parser.add_argument('--seed', type=int, default=0, help='of the sampling noise')
     parser.add_argument('--threads', type=int, default=1, help='threads of torch (default 1)')
     parser.add_argument('--workers', type=int, default=0, help='simulator processes (0: one a processor)')
@@ -45,6 +48,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 # option -> its default, and what to use instead where it means nothing
 _ONE = {
+    'head': ('', 'a suite is run with the head of the policy; leave --head out'),
     'task': ('', 'instructions of a suite are drawn; leave --task out'),
     'sim_task': ('', 'use --tasks'),
     'randomization': ('none', 'use --levels'),
@@ -95,7 +99,7 @@ def _one(args: argparse.Namespace, chosen: str) -> int:
 
     torch.set_num_threads(args.threads)
     spec = RobotSpec.load(find_robot(args.robot or 'sim_arm')).with_task(args.sim_task)
-    policy = load_policy(chosen, spec, args.seed)
+    policy = load_policy(chosen, spec, args.seed, args.head)
     successes, lengths = 0, []
     seeds = range(args.first_seed, args.first_seed + args.trials)
     config = RolloutConfig(args.task, eval_only=True)

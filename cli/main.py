@@ -16,7 +16,7 @@ from pathlib import Path
 
 from apprentice.cli import environment
 
-COMMANDS = ('demo', 'up', 'train', 'demonstrate', 'eval', 'replay', 'bench', 'doctor')
+COMMANDS = ('demo', 'up', 'train', 'demonstrate', 'eval', 'export', 'serve', 'replay', 'bench', 'doctor')
 
 
 def summary(command: str) -> str:

@@ -1,45 +1,35 @@
 # Copyright 2026 The Apprentice authors. SPDX-License-Identifier: Apache-2.0
-"""Behaviour cloning: a policy from demonstrations, resumable, with a metrics file."""
+"""Behaviour cloning: a policy from demonstrations, on one device or many, resumable, with a metrics file."""
 
 from __future__ import annotations
 
-import json
+import contextlib
 import logging
+import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 
 from apprentice.learning import snapshot
-from apprentice.learning.dataset import Chunks, policy_spec
-from apprentice.learning.weighted_flow import WeightedFlow, WeightedFlowConfig
+from apprentice.learning.clone_config import CloneConfig, write_config
+from apprentice.learning.dataset import Samples, specify
+from apprentice.learning.distributed import Ranks
+from apprentice.learning.loader import Loaded, Loader
+from apprentice.learning.loss_plot import draw_losses
+from apprentice.learning.metrics_file import MetricsFile, read_metrics
+from apprentice.learning.run_lock import lock_run
+from apprentice.learning.trainer import Trainer
 from apprentice.policies import checkpoint
-from apprentice.policies.config import PolicyConfig
 from apprentice.policies.policy import FlowPolicy
 from apprentice.robot.spec import RobotSpec
 from apprentice.robot.types import Episode
 
 log = logging.getLogger(__name__)
 
-
-@dataclass(frozen=True)
-class CloneConfig:
-    """Training of a policy from demonstrations.
-
-    Attributes:
-        steps: gradient steps; warm-up over the first 100, then cosine to zero.
-        horizon: rows of a chunk.
-        snapshot_every: steps between snapshots, from which a killed run goes on.
-    """
-
-    steps: int = 2000
-    horizon: int = 8
-    seed: int = 0
-    snapshot_every: int = 250
-    policy: PolicyConfig = field(default_factory=PolicyConfig)
-    algorithm: WeightedFlowConfig = field(default_factory=lambda: WeightedFlowConfig(learning_rate=1e-3))
+Progress = Callable[[int, dict[str, float]], None]
 
 
 def learning_rate(step: int, steps: int, warm_up: int = 100) -> float:
@@ -47,52 +37,143 @@ def learning_rate(step: int, steps: int, warm_up: int = 100) -> float:
     return min(1.0, (step + 1) / warm_up) * 0.5 * (1 + float(np.cos(np.pi * step / steps)))
 
 
+def training_folder(out: str | Path) -> Path:
+    """Where a training keeps snapshots, metrics, settings and the loss plot: beside its result."""
+    out = Path(out)
+    return out.with_name(f'{out.name}.training')
+
+
 def clone(
-    episodes: Sequence[Episode],
+    episodes: Sequence[Episode] | Samples,
     robot: RobotSpec,
     out: str | Path,
     config: CloneConfig | None = None,
-    progress: Callable[[int, dict[str, float]], None] = lambda step, metrics: None,
+    progress: Progress = lambda step, metrics: None,
     about: dict | None = None,
+    ranks: Ranks | None = None,
+    command: str = '',
 ) -> FlowPolicy:
-    """Train on ``episodes`` and save the averaged policy in ``out``; returns it.
+    """Train on ``episodes`` and save the averaged policy in ``out``; returns it (with FSDP: unfit for use).
 
     Calling again with the same arguments after a kill goes on from the newest snapshot and follows the
-    same loss curve: batches, noise and augmentation come from restored random states.
+    same loss curve: batches, noise and augmentation come from restored random states. Each step is in
+    ``metrics.jsonl`` of :func:`training_folder` once.
 
-    Raises StatisticsError for degenerate data and ValueError for none.
+    Args:
+        progress: called with the number of steps done and their metrics, in the first process.
+        about: kept in the policy's manifest.
+        ranks: processes that train together, all of which call this.
+        command: what the user typed, a comment in ``train.yaml``.
+
+    Raises StatisticsError for degenerate data, ValueError for none, for settings that do not fit and for a
+    training folder of another run, OSError while another process trains there.
     """
-    config, out = config or CloneConfig(), Path(out)
-    spec = policy_spec(episodes, robot, config.horizon)
-    data = Chunks.concatenate([Chunks.of(episode, config.horizon) for episode in episodes])
-    torch.manual_seed(config.seed)
-    algorithm = WeightedFlow(FlowPolicy(spec, config.policy).train(), config.algorithm, config.seed)
+    config, out, ranks = config or CloneConfig(), Path(out), ranks or Ranks()
+    samples = episodes if isinstance(episodes, Samples) else Samples.of(episodes, config.horizon)
+    rows, held_out = samples.split(config.validation, config.seed)
+    trainer = _trainer(samples, rows, robot, config, ranks)
     rng = np.random.default_rng(config.seed)
-    work = out.with_name(f'{out.name}.training')
-    settings = {'config': json.loads(json.dumps(asdict(config))), 'samples': len(data)}
-    state = snapshot.restore(algorithm, work / 'snapshot')
-    if state is not None:
-        if state['settings'] != settings:
-            raise ValueError(
-                f'{work} belongs to a run with other data or settings; remove it or pass another --out'
+    work = training_folder(out)
+    with contextlib.ExitStack() as stack:
+        if ranks.first:
+            stack.enter_context(lock_run(work))
+        settings = {
+            'config': config.to_dict(),
+            'data': samples.digest(),
+            'base': getattr(trainer.algorithm.policy.backbone, 'base', {}),
+        }
+        begin = _resume(trainer, work, settings, config, rng)
+        metrics_file = None
+        if ranks.first:
+            write_config(config, work / 'train.yaml', command)
+            metrics_file = stack.enter_context(contextlib.closing(MetricsFile(work / 'metrics.jsonl', begin)))
+        loader = stack.enter_context(
+            Loader(
+                samples.chunks,
+                rows,
+                config.algorithm.batch,
+                rng,
+                ranks.share,
+                config.workers,
+                pin=ranks.device.type == 'cuda',
             )
-        rng.bit_generator.state = state['rng']
-        log.info('resuming at step %d', algorithm.steps)
-    work.mkdir(parents=True, exist_ok=True)
-    with open(work / 'metrics.jsonl', 'a') as metrics_file:
-        for step in range(algorithm.steps, config.steps):
-            batch = data.select(rng.integers(len(data), size=config.algorithm.batch))
-            metrics = algorithm.update(batch, learning_rate(step, config.steps))
-            progress(step + 1, metrics)
-            metrics_file.write(json.dumps({'step': step + 1, **metrics}) + '\n')
+        )
+        for step in range(begin, config.steps):
+            metrics, loaded = _step(trainer, loader, step, config)
+            if len(held_out) and ((step + 1) % config.validate_every == 0 or step + 1 == config.steps):
+                metrics |= trainer.validate(samples.chunks, held_out)
+            if metrics_file is not None:
+                progress(step + 1, metrics)
+                metrics_file.write(step + 1, metrics)
             if (step + 1) % config.snapshot_every == 0:
-                metrics_file.flush()
-                snapshot.save(
-                    algorithm, work / 'snapshot', {'settings': settings, 'rng': rng.bit_generator.state}
-                )
-    checkpoint.save(
-        algorithm.averaged,
-        out,
-        {'name': 'behaviour cloning', 'train_steps': algorithm.steps, **(about or {})},
+                state = {'settings': settings, 'rng': loaded.state, 'step': step + 1}
+                _snapshot(trainer, work, state, metrics_file)
+        policy = trainer.result()
+        if ranks.first:
+            steps = trainer.algorithm.steps
+            checkpoint.save(policy, out, {'name': 'behaviour cloning', 'train_steps': steps, **(about or {})})
+            write_config(config, out / 'train.yaml', command)
+            draw_losses(read_metrics(work / 'metrics.jsonl'), work / 'loss.png')
+    return policy
+
+
+def _trainer(
+    samples: Samples, rows: np.ndarray, robot: RobotSpec, config: CloneConfig, ranks: Ranks
+) -> Trainer:
+    chunks = samples.chunks
+    state, actions, valid = chunks.state[rows], chunks.actions[rows], chunks.valid[rows]
+    spec = specify(state, actions, valid, robot)
+    torch.manual_seed(config.seed)
+    policy = FlowPolicy(spec, config.policy).train()
+    policy.fit_tokenizer(actions, state, valid)
+    return Trainer(
+        policy,
+        config.algorithm,
+        config.seed,
+        ranks,
+        config.parallel,
+        config.precision,
+        config.accumulate,
     )
-    return algorithm.averaged
+
+
+def _resume(
+    trainer: Trainer, work: Path, settings: dict[str, Any], config: CloneConfig, rng: np.random.Generator
+) -> int:
+    """Steps that are done. Raises ValueError for the snapshot of another run."""
+
+    def check(state: dict[str, Any]) -> None:
+        theirs = state.get('settings', {})
+        differing = config.differences(theirs.get('config', {}))
+        differing += [name for name in ('data', 'base') if theirs.get(name) != settings[name]]
+        if differing:
+            raise ValueError(
+                f'{work} belongs to a run with other data or settings ({", ".join(differing)} differ); '
+                'remove it or pass another --out'
+            )
+
+    state = snapshot.restore(trainer.algorithm, work / 'snapshot', check)
+    if state is None:
+        return 0
+    rng.bit_generator.state = state['rng']
+    log.info('resuming at step %d', state['step'])
+    return int(state['step'])
+
+
+def _step(
+    trainer: Trainer, loader: Loader, step: int, config: CloneConfig
+) -> tuple[dict[str, float], Loaded]:
+    began = time.perf_counter()
+    loaded = loader.next()
+    waited = time.perf_counter() - began
+    metrics = trainer.step(loaded, step, learning_rate(step, config.steps, config.warm_up))
+    seconds = time.perf_counter() - began
+    return {**metrics, 'samples_per_second': loaded.size / seconds, 'data_wait': waited / seconds}, loaded
+
+
+def _snapshot(trainer: Trainer, work: Path, state: dict[str, Any], metrics_file: MetricsFile | None) -> None:
+    first, algorithm = trainer.ranks.first, trainer.algorithm
+    tensors = snapshot.tensors_of(algorithm, keep=first)
+    if metrics_file is not None:
+        metrics_file.sync()
+        snapshot.write(tensors, work / 'snapshot', {**state, 'steps': algorithm.steps})

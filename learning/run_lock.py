@@ -24,7 +24,8 @@ def lock_run(run_dir: str | Path) -> IO[str]:
         holder = file.read().strip() or 'unknown'
         file.close()
         raise OSError(
-            f'{folder} belongs to another learner (process {holder}); end it or pass another run_dir'
+            f'{folder} belongs to another learner or training (process {holder}); end it or pass '
+            'another run_dir (--out of a training)'
         ) from None
     file.truncate(0)
     file.write(str(os.getpid()))

@@ -40,11 +40,12 @@ class LoadedPolicy:
         return f'{self.folder.resolve().name} ({about})' if about else self.folder.resolve().name
 
 
-def load_policy(name: str, spec: RobotSpec, seed: int = 0) -> LoadedPolicy:
+def load_policy(name: str, spec: RobotSpec, seed: int = 0, head: str = '') -> LoadedPolicy:
     """Load a policy by path or shipped name; empty: the starter policy.
 
     Args:
         seed: of the noise.
+        head: which action head acts, ``flow`` or ``fast``; empty: that of the policy.
 
     Raises CheckpointError for a damaged folder and PolicyMismatch for a policy that is not for ``spec``.
     """
@@ -52,10 +53,10 @@ def load_policy(name: str, spec: RobotSpec, seed: int = 0) -> LoadedPolicy:
     policy, manifest = checkpoint.load(folder)
     policy.spec.require(spec)
     digest = checkpoint.sha256(folder / checkpoint.MANIFEST)
-    return LoadedPolicy(seeded(policy, seed), folder, digest, manifest['about'])
+    return LoadedPolicy(seeded(policy, seed, head), folder, digest, manifest['about'])
 
 
-def seeded(policy: FlowPolicy, seed: int = 0) -> SeededAct:
+def seeded(policy: FlowPolicy, seed: int = 0, head: str = '') -> SeededAct:
     """The policy with noise drawn from ``seed`` and the turn alone: a chunk's noise is the same whatever
     runs beside it. Raises ValueError for a negative seed.
     """
@@ -64,6 +65,7 @@ def seeded(policy: FlowPolicy, seed: int = 0) -> SeededAct:
 
     def act(observations: list[Observation], turns: list[Turn]) -> np.ndarray:
         mixed = [np.random.SeedSequence((seed, *turn)).generate_state(1, np.uint64)[0] for turn in turns]
-        return policy.act_batch(observations, [torch.Generator().manual_seed(int(each)) for each in mixed])
+        generators = [torch.Generator().manual_seed(int(each)) for each in mixed]
+        return policy.act_batch(observations, generators, head=head or None)
 
     return SeededAct(act)

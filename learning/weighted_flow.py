@@ -3,11 +3,16 @@
 
 L = E[w * ||v(x_t, t, o) - (noise - action)||^2], w from the advantage of what was executed
 (AWR, arXiv 1910.00177; for flow policies RA-BC in SARM). One file, one algorithm.
+
+The loss (:class:`FlowObjective`) is a module apart from the step, and all that is random in a step is drawn
+for the whole batch before: a batch cut into parts, over accumulation or over GPUs, gives the same gradient.
 """
 
 from __future__ import annotations
 
 import copy
+import math
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import torch
@@ -15,12 +20,13 @@ import torch
 # Mesa's software GL and triton each bring an LLVM: loading triton (which the first optimizer does) after the
 # first GL context is a segmentation fault. Loading it here, at import, comes before any rendering.
 import torch._dynamo
+from torch import nn
 
-from apprentice.learning.augment import random_light, random_shift
-from apprentice.learning.dataset import Chunks
+from apprentice.learning.augment import draw_light, draw_shift, light, shift
+from apprentice.learning.dataset import Batch, Chunks
 from apprentice.policies.flow import sample_time
 from apprentice.policies.policy import FlowPolicy
-from apprentice.policies.prefix import Inputs
+from apprentice.policies.prefix import Inputs, Prefix
 
 
 @dataclass(frozen=True)
@@ -28,10 +34,14 @@ class WeightedFlowConfig:
     """Hyper-parameters.
 
     Attributes:
+        batch: samples of a gradient step, over all GPUs and parts together.
         draws: (noise, time) pairs per sample; the prefix is encoded once for all of them.
         ema: decay of the averaged weights that act.
+        clip: largest norm of the gradient.
         shift: augmentation, pixels; light: augmentation, relative brightness.
-        freeze_backbone: train the expert only.
+        freeze_backbone: train the heads only.
+        flow_weight: of the flow loss beside the cross-entropy of a token head (NORA-1.5: 10); 0 trains the
+            token head alone.
     """
 
     learning_rate: float = 5e-4
@@ -43,67 +53,181 @@ class WeightedFlowConfig:
     shift: int = 2
     light: float = 0.15
     freeze_backbone: bool = False
+    flow_weight: float = 10.0
+
+
+@dataclass
+class Draws:
+    """The random numbers of one step, for B samples.
+
+    Attributes:
+        shift, light: camera -> what :mod:`.augment` draws; without the camera: not augmented.
+        noise: [B, draws, H, A].
+        time: [B, draws, 1] of the flow.
+        delay: int [B, draws, 1], rows given clean; None: none.
+    """
+
+    shift: dict[str, torch.Tensor]
+    light: dict[str, torch.Tensor]
+    noise: torch.Tensor
+    time: torch.Tensor
+    delay: torch.Tensor | None
+
+    def each(self, change: Callable[[torch.Tensor], torch.Tensor]) -> Draws:
+        """The same with every tensor changed, e.g. cut or moved."""
+        return Draws(
+            {name: change(value) for name, value in self.shift.items()},
+            {name: change(value) for name, value in self.light.items()},
+            change(self.noise),
+            change(self.time),
+            None if self.delay is None else change(self.delay),
+        )
+
+
+class FlowObjective(nn.Module):
+    """The loss of a policy on a batch, as a module that DDP and FSDP can wrap."""
+
+    def __init__(self, policy: FlowPolicy, config: WeightedFlowConfig):
+        super().__init__()
+        self.policy, self.config = policy, config
+
+    def forward(
+        self, batch: Batch, draws: Draws, total: torch.Tensor | None = None
+    ) -> dict[str, torch.Tensor]:
+        """``loss``, and its parts if there are several.
+
+        Args:
+            batch, draws: on the device of the policy.
+            total: sum of the weights of the whole batch where ``batch`` is a part of it; the losses of all
+                parts then add up to the loss of the whole.
+        """
+        config, policy = self.config, self.policy
+        images = dict(batch.inputs.images)
+        for name, offset in draws.shift.items():
+            images[name] = shift(images[name], config.shift, offset)
+        for name, factor in draws.light.items():
+            images[name] = light(images[name], factor)
+        inputs = Inputs(images, batch.inputs.state, batch.inputs.text)
+        actions = policy.normalize_actions(batch.actions, inputs.state)
+        with torch.set_grad_enabled(torch.is_grad_enabled() and not config.freeze_backbone):
+            prefix = policy.encode(inputs)
+        if policy.token_head is None:
+            return {'loss': self._flow(prefix, actions, batch, draws, total)}
+        error = policy.token_loss(prefix, actions, batch.valid)
+        whole = batch.weight.sum() if total is None else total
+        tokens = (batch.weight * error).sum() / whole.clamp(min=1e-6)
+        if not config.flow_weight:
+            return {'loss': tokens, 'token_loss': tokens}
+        flow = self._flow(prefix, actions, batch, draws, total)
+        return {'loss': tokens + config.flow_weight * flow, 'token_loss': tokens, 'flow_loss': flow}
+
+    def _flow(
+        self, prefix: Prefix, actions: torch.Tensor, batch: Batch, draws: Draws, total: torch.Tensor | None
+    ) -> torch.Tensor:
+        config, policy = self.config, self.policy
+        prefix, target = prefix.repeat(config.draws), actions.repeat_interleave(config.draws, 0)
+        noise, time = draws.noise.flatten(0, 1), draws.time.flatten(0, 1).expand(target.shape[:2])
+        valid = batch.valid.repeat_interleave(config.draws, 0)
+        if draws.delay is not None:  # rows that will be past are given clean: trained real-time chunking
+            clean = torch.arange(target.shape[1], device=target.device) < draws.delay.flatten(0, 1)
+            time, valid = time.masked_fill(clean, 0.0), valid & ~clean
+        error = policy.flow_loss(prefix, target, noise, time, valid)
+        weight = batch.weight.repeat_interleave(config.draws)
+        whole = weight.sum() if total is None else total * config.draws
+        return (weight * error).sum() / whole.clamp(min=1e-6)
 
 
 class WeightedFlow:
-    """Trains ``policy`` on weighted chunks; ``averaged``, its exponential moving average, should act."""
+    """Trains ``policy`` on weighted chunks; ``averaged``, its exponential moving average, should act.
+
+    What the backbone itself has frozen stays frozen, and is in memory once for both.
+    """
 
     def __init__(self, policy: FlowPolicy, config: WeightedFlowConfig | None = None, seed: int = 0):
         self.policy, self.config = policy, config or WeightedFlowConfig()
-        self.averaged = copy.deepcopy(policy).eval().requires_grad_(False)
-        policy.backbone.requires_grad_(not self.config.freeze_backbone)
-        trained = [p for p in policy.parameters() if p.requires_grad]
-        self.optimizer = torch.optim.AdamW(
-            trained, lr=self.config.learning_rate, weight_decay=self.config.weight_decay, betas=(0.9, 0.95)
-        )
+        if policy.token_head is not None and not self.config.flow_weight:
+            policy.expert.requires_grad_(False)
+        if self.config.freeze_backbone:
+            policy.backbone.requires_grad_(False)
+        frozen = {id(p): p for p in policy.parameters() if not p.requires_grad}
+        self.averaged = copy.deepcopy(policy, dict(frozen)).eval().requires_grad_(False)
+        self.objective = FlowObjective(policy, self.config)
+        self.optimizer = self.make_optimizer()
         self.generator = torch.Generator().manual_seed(seed)
         self.steps = 0
+
+    def make_optimizer(self) -> torch.optim.Optimizer:
+        """A fresh optimizer of the parameters that are trained."""
+        trained = [p for p in self.policy.parameters() if p.requires_grad]
+        return torch.optim.AdamW(
+            trained,
+            lr=self.config.learning_rate,
+            weight_decay=self.config.weight_decay,
+            betas=(0.9, 0.95),
+        )
+
+    def draw(self, size: int, cameras: Iterable[str] = (), generator: torch.Generator | None = None) -> Draws:
+        """The random numbers for ``size`` samples, on the CPU.
+
+        Args:
+            cameras: whose images are augmented.
+            generator: default: that of training.
+        """
+        config, spec, g = self.config, self.policy.spec, generator or self.generator
+        offsets, factors = {}, {}
+        for name in cameras:
+            if config.shift:
+                offsets[name] = draw_shift(size, config.shift, g)
+            if config.light:
+                factors[name] = draw_light(size, config.light, g)
+        count, most = size * config.draws, self.policy.config.max_delay
+        noise = torch.randn(count, spec.horizon, spec.dim, generator=g)
+        time = sample_time((count, 1), g, self.policy.config.time_alpha)
+        delay = torch.randint(0, most + 1, (count, 1), generator=g) if most else None
+        several = (size, config.draws)
+        return Draws(
+            offsets,
+            factors,
+            noise.unflatten(0, several),
+            time.unflatten(0, several),
+            None if delay is None else delay.unflatten(0, several),
+        )
 
     def update(self, batch: Chunks, rate: float = 1.0) -> dict[str, float]:
         """One gradient step on ``batch`` at ``rate`` times the learning rate; returns metrics.
 
         A step whose loss or gradient is not finite is skipped and reported, never applied.
         """
-        config, policy, g = self.config, self.policy, self.generator
-        inputs, actions = batch.inputs(), torch.from_numpy(batch.actions)
-        valid, weight = torch.from_numpy(batch.valid), torch.from_numpy(batch.weight)
-        inputs = Inputs(
-            {
-                name: random_light(random_shift(stack, config.shift, g), config.light, g)
-                for name, stack in inputs.images.items()
-            },
-            inputs.state,
-            inputs.text,
-        )
-        target = policy.normalize_actions(actions, inputs.state).repeat_interleave(config.draws, 0)
-        with torch.set_grad_enabled(not config.freeze_backbone):
-            prefix = policy.encode(inputs).repeat(config.draws)
-        noise = torch.randn(target.shape, generator=g)
-        valid = valid.repeat_interleave(config.draws, 0)
-        time = sample_time((len(target), 1), g, policy.config.time_alpha).expand(target.shape[:2])
-        if policy.config.max_delay:  # rows that will be past are given clean: trained real-time chunking
-            delay = torch.randint(0, policy.config.max_delay + 1, (len(target), 1), generator=g)
-            clean = torch.arange(target.shape[1]) < delay
-            time, valid = time.masked_fill(clean, 0.0), valid & ~clean
-        error = policy.flow_loss(prefix, target, noise, time, valid)
-        weight = weight.repeat_interleave(config.draws)
-        loss = (weight * error).sum() / weight.sum().clamp(min=1e-6)
-
-        for group in self.optimizer.param_groups:
-            group['lr'] = config.learning_rate * rate
+        device = self.policy.device
+        draws = self.draw(len(batch), batch.images).each(lambda tensor: tensor.to(device))
+        losses = self.objective(batch.tensors().to(device), draws)
         self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        norm = torch.nn.utils.clip_grad_norm_(policy.parameters(), config.clip)
-        skipped = not (torch.isfinite(loss) and torch.isfinite(norm))
+        losses['loss'].backward()
+        parts = {name: float(value.detach()) for name, value in losses.items()}
+        return {**parts, **self.apply(parts['loss'], rate)}
+
+    def apply(self, loss: float, rate: float = 1.0) -> dict[str, float]:
+        """Step with the gradients there are; those of a ``loss`` that is not finite are thrown away."""
+        for group in self.optimizer.param_groups:
+            group['lr'] = self.config.learning_rate * rate
+        norm = torch.nn.utils.clip_grad_norm_(self.policy.parameters(), self.config.clip)
+        size = float(norm.full_tensor() if hasattr(norm, 'full_tensor') else norm)
+        skipped = not (math.isfinite(loss) and math.isfinite(size))
         if not skipped:
             self.optimizer.step()
             self.steps += 1
             self._average()
-        return {'loss': float(loss.detach()), 'gradient_norm': float(norm), 'skipped': float(skipped)}
+        return {'gradient_norm': size, 'skipped': float(skipped)}
 
     @torch.no_grad()
     def _average(self) -> None:
         # short memory at first, so that the average is not the random start
         decay = min(self.config.ema, (1 + self.steps) / (10 + self.steps))
         for mean, value in zip(self.averaged.parameters(), self.policy.parameters()):
-            mean.lerp_(value, 1 - decay)
+            if value.requires_grad:
+                local_shard(mean).lerp_(local_shard(value), 1 - decay)
+
+
+def local_shard(tensor: torch.Tensor) -> torch.Tensor:
+    """What this process holds of a parameter: all of it, unless it is sharded (FSDP)."""
+    return tensor.to_local() if hasattr(tensor, 'to_local') else tensor

@@ -17,6 +17,7 @@ from apprentice.robot.spec import RobotSpec
 # A camera whose newest frame is this share of its period behind the others has a frame due. Of N cameras that
 # run freely at one rate the oldest may never be less than 1 - 1/N behind: a lower share waits forever.
 _DUE = 0.8
+_SET_BACK_S = 0.5  # joint states that come late are less late than that; more, and the clock was set back
 
 
 class Observer:
@@ -60,6 +61,10 @@ class Observer:
             self.problem = str(error)
             return
         stamp = convert.seconds(message.header.stamp)
+        if self._joints and stamp < self._joints[-1][0] - _SET_BACK_S:
+            self._images.clear()  # also of a time that is still to come
+            self._joints.clear()
+            self._delivered = -1.0
         if not self._joints or stamp > self._joints[-1][0]:
             self._joints.append((stamp, positions))
             self._try()

@@ -3,11 +3,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
-import os
-import shutil
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +15,10 @@ from safetensors.torch import load_file, save_file
 
 from apprentice.policies.config import PolicyConfig
 from apprentice.policies.policy import FlowPolicy
+from apprentice.policies.shared_tensors import again, once
 from apprentice.policies.spec import PolicySpec
+from apprentice.robot.files import replacing_folder
+from apprentice.robot.settings import SettingsError
 
 FORMAT = 1
 WEIGHTS, MANIFEST = 'model.safetensors', 'policy.json'
@@ -31,46 +32,40 @@ def save(policy: FlowPolicy, folder: str | Path, about: dict[str, Any] | None = 
     """Write a checkpoint folder and return the sha256 of its manifest.
 
     The manifest holds the hash of the weights, so one hash vouches for both. The folder appears by
-    rename, complete; an existing folder is replaced only after the new one is safe on disk.
+    rename, complete; an existing folder is replaced only after the new one is safe on disk. Weights keep
+    their types; those of a pretrained backbone that are not trained stay where they are, and the manifest
+    says which model it was (``base``).
     """
     folder = Path(folder)
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    made = Path(tempfile.mkdtemp(prefix=f'.{folder.name}.', dir=folder.parent))
-    try:
-        made.chmod(0o755)
-        tensors = {
-            name: t.detach().to('cpu', torch.float32).contiguous() for name, t in policy.state_dict().items()
-        }
+    with replacing_folder(folder) as made:
+        tensors, shared = once(policy.state_dict())
         write_tensors(tensors, made / WEIGHTS)
-        manifest = {
+        manifest: dict[str, Any] = {
             'format': FORMAT,
             'spec': policy.spec.to_dict(),
             'config': policy.config.to_dict(),
             'weights_sha256': sha256(made / WEIGHTS),
             'about': about or {},
         }
+        if policy.token_head is not None:
+            manifest['tokenizer'] = policy.token_head.tokens_to_dict()
+        extra = {'shared': shared, 'base': getattr(policy.backbone, 'base', {})}
+        manifest |= {name: value for name, value in extra.items() if value}
         (made / MANIFEST).write_text(json.dumps(manifest, indent=1) + '\n')
-        for name in (WEIGHTS, MANIFEST):
-            with open(made / name, 'rb') as file:
-                os.fsync(file.fileno())
-        old = None
-        if folder.exists():
-            old = Path(tempfile.mkdtemp(prefix=f'.{folder.name}.old.', dir=folder.parent))
-            os.rename(folder, old / 'was')
-        os.rename(made, folder)
-        if old is not None:
-            shutil.rmtree(old)
-    except BaseException:
-        shutil.rmtree(made, ignore_errors=True)
-        raise
     return sha256(folder / MANIFEST)
 
 
-def load(folder: str | Path, expected_sha256: str = '') -> tuple[FlowPolicy, dict[str, Any]]:
+def load(
+    folder: str | Path, expected_sha256: str = '', base: str | Path = ''
+) -> tuple[FlowPolicy, dict[str, Any]]:
     """Read a checkpoint; returns the policy in evaluation mode and its manifest.
 
-    Raises CheckpointError for a missing, damaged, foreign or non-finite checkpoint, StatisticsError
-    for unusable statistics.
+    Args:
+        base: where the pretrained model of the backbone lies now; default where it lay in training, or in a
+            folder of the environment variable APPRENTICE_MODELS.
+
+    Raises CheckpointError for a missing, damaged, foreign or non-finite checkpoint and for a pretrained
+    model that is missing or another one, StatisticsError for unusable statistics.
     """
     folder = Path(folder)
     manifest_path = folder / MANIFEST
@@ -87,9 +82,14 @@ def load(folder: str | Path, expected_sha256: str = '') -> tuple[FlowPolicy, dic
         if manifest['format'] != FORMAT:
             raise CheckpointError(
                 f'{manifest_path}: format {manifest["format"]}, this version reads {FORMAT}'
+                + ('; it is an ONNX export, use runtime onnx' if 'onnx' in str(manifest['format']) else '')
             )
         recorded = manifest['weights_sha256']
         spec, config = PolicySpec.from_dict(manifest['spec']), PolicyConfig.from_dict(manifest['config'])
+    except SettingsError as error:
+        raise CheckpointError(
+            f'{manifest_path}: {error}; it was written by another version of apprentice'
+        ) from error
     except (KeyError, TypeError, json.JSONDecodeError) as error:
         raise CheckpointError(f'{manifest_path} is damaged ({error!r}); copy the checkpoint again') from error
     if not (folder / WEIGHTS).is_file() or sha256(folder / WEIGHTS) != recorded:
@@ -98,12 +98,43 @@ def load(folder: str | Path, expected_sha256: str = '') -> tuple[FlowPolicy, dic
     broken = [name for name, tensor in tensors.items() if not torch.isfinite(tensor).all()]
     if broken:
         raise CheckpointError(f'{folder}: weights are not finite in {broken[:3]}; use an earlier version')
-    policy = FlowPolicy(spec, config)
+    policy = _build(folder, spec, config, manifest.get('base', {}).get('sha256', ''), base)
+    if policy.token_head is not None:
+        try:
+            policy.token_head.tokens_from_dict(manifest.get('tokenizer', {}))
+        except ValueError as error:
+            raise CheckpointError(f'{manifest_path} is damaged: {error}') from error
     try:
-        policy.load_state_dict(tensors)
-    except RuntimeError as error:
+        policy.load_state_dict(again(tensors, manifest.get('shared', {})))
+    except (RuntimeError, KeyError) as error:
         raise CheckpointError(f'{folder}: weights do not fit their own configuration: {error}') from error
     return policy.eval(), manifest
+
+
+def _build(
+    folder: Path, spec: PolicySpec, config: PolicyConfig, recorded: str, base: str | Path
+) -> FlowPolicy:
+    """A policy whose backbone has the pretrained model it was trained with, if it has one."""
+    if base:
+        if not hasattr(config.backbone, 'model'):
+            raise CheckpointError(f'{folder} holds all of its weights; leave base out')
+        backbone = dataclasses.replace(config.backbone, model=str(base))
+        config = dataclasses.replace(config, backbone=backbone)
+    try:
+        policy = FlowPolicy(spec, config)
+    except FileNotFoundError as error:
+        raise CheckpointError(
+            f'{folder} was trained on a pretrained model that is missing: {error}'
+        ) from error
+    except ValueError as error:
+        raise CheckpointError(f'{folder} cannot be built: {error}') from error
+    found = getattr(policy.backbone, 'base', {}).get('sha256', '')
+    if recorded != found:
+        raise CheckpointError(
+            f'{folder} was trained on another model (hash {recorded[:12]}) than {config.backbone.model} '
+            f'holds now ({found[:12]}); give the one it was trained on'
+        )
+    return policy
 
 
 def write_tensors(tensors: dict[str, torch.Tensor], path: Path) -> None:

@@ -7,9 +7,8 @@ from dataclasses import dataclass
 
 import torch
 from torch import nn
-from torch.nn import functional
 
-from apprentice.policies.layers import feed_forward, merge_heads, rotary, rotate, sinusoidal, split_heads
+from apprentice.policies.layers import PrefixBlock, layers_read, query_heads, rotation_after, sinusoidal
 from apprentice.policies.prefix import Prefix
 
 
@@ -20,8 +19,8 @@ class ExpertConfig:
     Attributes:
         width, layers: its own; layer i reads layer i * backbone layers / layers of the backbone.
         heads: of the queries, a multiple of the key heads; 0 takes as many.
-        rope_theta: base of rotary positions of action tokens, which go on after the prefix; 0: none. For
-            backbones whose keys are rotated.
+        rope_theta: base of rotary positions of action tokens, which go on after the prefix; 0: none,
+            -1: that of the backbone. For backbones whose keys are rotated.
     """
 
     width: int = 128
@@ -30,17 +29,11 @@ class ExpertConfig:
     rope_theta: float = 0.0
 
 
-class ExpertBlock(nn.Module):
+class ExpertBlock(PrefixBlock):
     """Attention over prefix and action tokens, modulated per token by the flow time (adaLN-zero)."""
 
     def __init__(self, width: int, heads: int, key_heads: int, head_dim: int):
-        super().__init__()
-        self.heads, self.key_heads = heads, key_heads
-        self.norm_attention = nn.LayerNorm(width, elementwise_affine=False)
-        self.norm_mlp = nn.LayerNorm(width, elementwise_affine=False)
-        self.sizes = [heads * head_dim, key_heads * head_dim, key_heads * head_dim]
-        self.qkv, self.out = nn.Linear(width, sum(self.sizes)), nn.Linear(heads * head_dim, width)
-        self.mlp = feed_forward(width, 2)
+        super().__init__(width, heads, key_heads, head_dim, affine=False)
         self.modulation = nn.Linear(width, 6 * width)
         nn.init.zeros_(self.modulation.weight)
         nn.init.zeros_(self.modulation.bias)
@@ -56,15 +49,8 @@ class ExpertBlock(nn.Module):
     ) -> torch.Tensor:
         shift_a, scale_a, gate_a, shift_m, scale_m, gate_m = self.modulation(time).chunk(6, -1)
         h = self.norm_attention(x) * (1 + scale_a) + shift_a
-        projected, counts = self.qkv(h).split(self.sizes, -1), (self.heads, self.key_heads, self.key_heads)
-        q, k, v = (split_heads(p, count) for p, count in zip(projected, counts))
-        if rotation is not None:
-            q, k = rotate(q, *rotation), rotate(k, *rotation)
-        k, v = torch.cat([keys, k], 2), torch.cat([values, v], 2)
-        if self.heads != self.key_heads:  # grouped queries
-            k, v = (x.repeat_interleave(self.heads // self.key_heads, 1) for x in (k, v))
-        mixed = functional.scaled_dot_product_attention(q, k, v, attn_mask=mask[:, None, None, :])
-        x = x + gate_a * self.out(merge_heads(mixed))
+        mixed, _, _ = self.attend(h, keys, values, mask[:, None, None, :], rotation)
+        x = x + gate_a * mixed
         return x + gate_m * self.mlp(self.norm_mlp(x) * (1 + scale_m) + shift_m)
 
 
@@ -81,12 +67,8 @@ class FlowExpert(nn.Module):
         super().__init__()
         self.config = config
         backbone_layers, key_heads, self.head_dim = layout
-        heads = config.heads or key_heads
-        if heads % key_heads:
-            raise ValueError(
-                f'expert.heads is {heads}; use a multiple of the {key_heads} key heads of the backbone'
-            )
-        self.reads = [i * backbone_layers // config.layers for i in range(config.layers)]
+        heads = query_heads(config.heads, key_heads, 'expert.heads')
+        self.reads = layers_read(config.layers, backbone_layers)
         width = config.width
         self.enter = nn.Linear(action_dim, width)
         self.position = nn.Parameter(torch.randn(horizon, width) * 0.02)
@@ -98,14 +80,11 @@ class FlowExpert(nn.Module):
         self.leave = nn.Linear(width, action_dim)
 
     def forward(self, x: torch.Tensor, t: torch.Tensor, prefix: Prefix) -> torch.Tensor:
-        """Velocity [B, H, A] at noisy actions ``x`` [B, H, A] and per-token times ``t`` [B, H]."""
+        """Velocity [B, H, A] at noisy actions ``x`` [B, H, A] and per-token times ``t`` [B, H] or [1, 1]."""
         time = self.time(sinusoidal(t, self.config.width).to(x.dtype))
         h = self.enter(x) + self.position
         mask = torch.cat([prefix.mask, prefix.mask.new_ones(x.shape[:2])], 1)
-        rotation = None
-        if self.config.rope_theta:
-            position = prefix.mask.sum(1, keepdim=True) + torch.arange(x.shape[1], device=x.device)
-            rotation = rotary(position, self.head_dim, self.config.rope_theta)
+        rotation = rotation_after(prefix.mask, 0, x.shape[1], self.head_dim, self.config.rope_theta)
         for block, layer in zip(self.blocks, self.reads):
             h = block(h, time, prefix.keys[layer], prefix.values[layer], mask, rotation)
         return self.leave(self.norm(h))

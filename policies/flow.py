@@ -52,17 +52,21 @@ def flow_loss(
 def integrate(
     expert: FlowExpert, prefix: Prefix, noise: torch.Tensor, steps: int, guidance: Guidance | None = None
 ) -> torch.Tensor:
-    """Euler integration from ``noise`` [B, H, A] at t = 1 to actions at t = 0."""
+    """Euler integration from ``noise`` [B, H, A] at t = 1 to actions at t = 0.
+
+    The expert is given one time for all rows, [1, 1], unless guidance gives some of them clean.
+    """
     x = noise
+    clean = guidance is not None and bool(guidance.fixed.any())
     for i in range(steps):
         t = 1 - i / steps
-        time = torch.full(x.shape[:2], t, dtype=x.dtype, device=x.device)
-        if guidance is not None:
+        time = torch.full((1, 1), t, dtype=x.dtype, device=x.device)
+        if guidance is not None and clean:
             x, time = guidance.hold(x, time)
         velocity = expert(x, time, prefix)
         if guidance is not None:
             velocity = guidance.steer(velocity, x, t)
         x = x - velocity / steps
-    if guidance is not None:
+    if guidance is not None and clean:
         x, _ = guidance.hold(x, torch.zeros_like(x[..., 0]))
     return x

@@ -1,10 +1,11 @@
 # Copyright 2026 The Apprentice authors. SPDX-License-Identifier: Apache-2.0
-"""Layers that backbone and expert share."""
+"""Layers that backbone, flow expert and token head share."""
 
 from __future__ import annotations
 
 import torch
 from torch import nn
+from torch.nn import functional
 
 
 def split_heads(x: torch.Tensor, heads: int) -> torch.Tensor:
@@ -40,3 +41,77 @@ def rotate(x: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor) -> torch.Tenso
     """Queries or keys [B, heads, T, head_dim] turned by their positions."""
     first, second = x.chunk(2, -1)
     return x * cos.to(x.dtype) + torch.cat([-second, first], -1) * sin.to(x.dtype)
+
+
+class PrefixBlock(nn.Module):
+    """What transformer layers that read a backbone share: attention over prefix and own tokens, and an MLP.
+
+    Args:
+        heads, key_heads: of the queries, and of the keys and values; the former a multiple of the latter.
+        affine: whether the norms have weights of their own; false where something else modulates them.
+    """
+
+    def __init__(self, width: int, heads: int, key_heads: int, head_dim: int, affine: bool):
+        super().__init__()
+        self.heads, self.key_heads = heads, key_heads
+        self.norm_attention = nn.LayerNorm(width, elementwise_affine=affine)
+        self.norm_mlp = nn.LayerNorm(width, elementwise_affine=affine)
+        self.sizes = [heads * head_dim, key_heads * head_dim, key_heads * head_dim]
+        self.qkv, self.out = nn.Linear(width, sum(self.sizes)), nn.Linear(heads * head_dim, width)
+        self.mlp = feed_forward(width, 2)
+
+    def attend(
+        self,
+        h: torch.Tensor,
+        keys: torch.Tensor,
+        values: torch.Tensor,
+        mask: torch.Tensor,
+        rotation: tuple[torch.Tensor, torch.Tensor] | None = None,
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Attention of T tokens over K earlier ones (a prefix, say) and themselves.
+
+        Args:
+            h: [B, T, width].
+            keys, values: [B, key_heads, K, head_dim].
+            mask: bool [B, 1, 1 or T, K + T].
+            rotation: of the own queries and keys, see :func:`rotary`.
+
+        Returns:
+            What is to be added, [B, T, width], and all keys and values, [B, key_heads, K + T, head_dim].
+        """
+        projected, counts = self.qkv(h).split(self.sizes, -1), (self.heads, self.key_heads, self.key_heads)
+        q, k, v = (split_heads(p, count) for p, count in zip(projected, counts))
+        if rotation is not None:
+            q, k = rotate(q, *rotation), rotate(k, *rotation)
+        k, v = torch.cat([keys, k], 2), torch.cat([values, v], 2)
+        read_k, read_v = k, v
+        if self.heads != self.key_heads:  # grouped queries
+            groups = self.heads // self.key_heads
+            read_k, read_v = (x.repeat_interleave(groups, 1) for x in (k, v))
+        mixed = functional.scaled_dot_product_attention(q, read_k, read_v, attn_mask=mask)
+        return self.out(merge_heads(mixed)), k, v
+
+
+def query_heads(wanted: int, key_heads: int, setting: str) -> int:
+    """Heads of the queries; 0 takes as many as the keys have. Raises ValueError naming the ``setting``."""
+    if wanted % key_heads:
+        raise ValueError(
+            f'{setting} is {wanted}; use a multiple of the {key_heads} key heads of the backbone'
+        )
+    return wanted or key_heads
+
+
+def layers_read(layers: int, backbone_layers: int) -> list[int]:
+    """The backbone layer that each of ``layers`` reads, spread evenly from the first."""
+    return [i * backbone_layers // layers for i in range(layers)]
+
+
+def rotation_after(
+    prefix_mask: torch.Tensor, begin: int, count: int, head_dim: int, theta: float
+) -> tuple[torch.Tensor, torch.Tensor] | None:
+    """Rotary cosines and sines of own tokens ``begin`` to ``begin + count``, which go on after the prefix
+    (mask bool [B, P]). None for theta 0."""
+    if not theta:
+        return None
+    own = torch.arange(begin, begin + count, device=prefix_mask.device)
+    return rotary(prefix_mask.sum(1, keepdim=True) + own, head_dim, theta)

@@ -7,67 +7,39 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
-from torch import nn
 
 from apprentice.policies import flow
 from apprentice.policies.config import PolicyConfig
 from apprentice.policies.expert import FlowExpert
-from apprentice.policies.prefix import Inputs, Prefix
-from apprentice.policies.rtc import Guidance, PreviousChunk, RtcConfig
+from apprentice.policies.fast import hold
+from apprentice.policies.noise import Noise, draw
+from apprentice.policies.prefix import Inputs, Prefix, rotated_as
+from apprentice.policies.rtc import PreviousChunk, RtcConfig
 from apprentice.policies.spec import PolicySpec
+from apprentice.policies.token_head import TokenHead
+from apprentice.policies.units import PolicyUnits
 from apprentice.robot.parts import load_part
 from apprentice.robot.types import Observation
 
-# of the sampling noise: one for the batch, or one for each observation
-Noise = torch.Generator | Sequence[torch.Generator] | None
 
-
-class FlowPolicy(nn.Module):
+class FlowPolicy(PolicyUnits):
     """Observation to action chunk.
 
-    Inside, state and actions are z-scored; actions of relative joints are offsets from the measured
-    state of the same observation. All public methods take and give raw units (rad, m).
+    Public methods take and give raw units (rad, m); for those inside see :mod:`.units`.
     """
 
-    state_mean: torch.Tensor
-    state_std: torch.Tensor
-    action_mean: torch.Tensor
-    action_std: torch.Tensor
-    relative: torch.Tensor
-
     def __init__(self, spec: PolicySpec, config: PolicyConfig | None = None):
-        super().__init__()
-        self.spec, self.config = spec, config or PolicyConfig()
+        super().__init__(spec, config or PolicyConfig())
         backbone = load_part(self.config.backbone.part)
         self.backbone = backbone(spec.cameras, spec.dim, self.config.backbone)
-        self.expert = FlowExpert(spec.dim, spec.horizon, self.backbone.layout, self.config.expert)
-        for name, statistics in (('state', spec.state), ('action', spec.action)):
-            self._constant(f'{name}_mean', statistics.mean)
-            self._constant(f'{name}_std', statistics.std)
-        self._constant('relative', np.asarray(spec.relative, np.float32))
-
-    @property
-    def device(self) -> torch.device:
-        return self.state_mean.device
-
-    def _constant(self, name: str, values: np.ndarray) -> None:
-        # not part of the weights: they live in the specification, once
-        self.register_buffer(name, torch.as_tensor(np.asarray(values), dtype=torch.float32), persistent=False)
-
-    def normalize_actions(self, actions: torch.Tensor, state: torch.Tensor) -> torch.Tensor:
-        """Joint targets [B, H, A] (rad, m) to the expert's space; ``state`` is [B, A] in raw units."""
-        offset = state[:, None] * self.relative
-        return (actions - offset - self.action_mean) / self.action_std
-
-    def denormalize_actions(self, actions: torch.Tensor, state: torch.Tensor) -> torch.Tensor:
-        """The inverse of :meth:`normalize_actions`."""
-        return actions * self.action_std + self.action_mean + state[:, None] * self.relative
+        layout, expert, tokens = self.backbone.layout, self.config.expert, self.config.tokens
+        self.expert = FlowExpert(spec.dim, spec.horizon, layout, rotated_as(self.backbone, expert))
+        tokens = tokens and rotated_as(self.backbone, tokens)
+        self.token_head = TokenHead(spec.dim, spec.horizon, layout, tokens) if tokens else None
 
     def encode(self, inputs: Inputs) -> Prefix:
         """Raises KeyError for a missing camera and ValueError for a state that is not finite."""
-        if not torch.isfinite(inputs.state).all():
-            raise ValueError('the measured joint state is not finite')
-        state = (inputs.state - self.state_mean) / self.state_std
+        state = self.normalize_state(inputs.state)
         return self.backbone.encode(inputs.images, state, inputs.text)
 
     def flow_loss(
@@ -85,56 +57,88 @@ class FlowPolicy(nn.Module):
         prefix = prefix.detach() if self.config.insulate else prefix
         return flow.flow_loss(self.expert, prefix, actions, noise, time, valid)
 
+    def fit_tokenizer(self, actions: np.ndarray, state: np.ndarray, valid: np.ndarray) -> None:
+        """Fit the action tokens to training data; before training, and nothing without a token head.
+
+        Args:
+            actions: [N, H, A], raw units.
+            state: [N, A], raw units.
+            valid: bool [N, H], see :meth:`token_loss`.
+        """
+        if self.token_head is not None:
+            offset = state[:, None] * np.asarray(self.spec.relative)
+            self.token_head.fit(hold(actions - offset, valid), self.spec.action.low, self.spec.action.high)
+
+    def token_loss(
+        self, prefix: Prefix, actions: torch.Tensor, valid: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        """Cross-entropy of the action tokens per item [B]; ``actions`` normalised. Trains the backbone too.
+
+        Args:
+            valid: bool [B, H], leading rows that count; see :meth:`.token_head.TokenHead.chunk_loss`.
+
+        Raises ValueError without a token head or before :meth:`fit_tokenizer`.
+        """
+        return self._tokens().chunk_loss(prefix, actions * self.action_std + self.action_mean, valid)
+
     @torch.no_grad()
     def candidates(
         self,
         inputs: Inputs,
         n: int,
         generator: Noise = None,
-        previous: PreviousChunk | None = None,
+        previous: PreviousChunk | Sequence[PreviousChunk | None] | None = None,
         rtc: RtcConfig | None = None,
+        head: str | None = None,
+        temperature: float | None = None,
     ) -> torch.Tensor:
         """``n`` independent chunks per observation, [B, n, H, A] in raw units. The prefix is encoded once.
 
         With one generator per observation, what one draws does not depend on the others.
 
         Args:
-            previous: what all of them continue; see :mod:`.rtc`. The rows are anchored at the present state.
+            previous: what they continue, one for all or one for each observation; see :mod:`.rtc`. The rows
+                are anchored at the present state. For the flow head only.
+            head: ``flow`` or ``fast``; default as configured.
+            temperature: of the tokens of the fast head; default as configured.
+
+        Raises ValueError for what a head cannot do.
         """
-        inputs = inputs.to(self.device)
+        inputs, head = inputs.to(self.device), head or self.config.head
         prefix = self.encode(inputs).repeat(n)
-        batch = len(inputs.state)
-        shape = self.spec.horizon, self.spec.dim
-        if generator is None or isinstance(generator, torch.Generator):
-            noise = torch.randn(batch * n, *shape, generator=generator)
+        batch, rtc = len(inputs.state), rtc or RtcConfig()
+        if isinstance(generator, Sequence) and len(generator) != batch:
+            raise ValueError(f'{len(generator)} generators for {batch} observations; give one for each')
+        if head == 'flow':
+            noise = draw(torch.randn, batch * n, (self.spec.horizon, self.spec.dim), generator)
+            guidance = self.guidance(previous, inputs.state, rtc)
+            guidance = guidance.repeat(n) if guidance is not None else None
+            noise, steps = noise.to(inputs.state.device), self.config.denoise_steps
+            sampled = flow.integrate(self.expert, prefix, noise, steps, guidance)
+        elif head == 'fast':
+            if previous is not None and rtc.mode != 'none':
+                raise ValueError(
+                    'the fast head cannot continue a chunk; use mode none of real-time chunking, or flow'
+                )
+            sampled = self._sample_tokens(prefix, n, generator, temperature)
         else:
-            if len(generator) != batch:
-                raise ValueError(f'{len(generator)} generators for {batch} observations; give one for each')
-            noise = torch.cat([torch.randn(n, *shape, generator=each) for each in generator])
+            raise ValueError(f'no head {head!r}; use flow or fast')
         state = inputs.state.repeat_interleave(n, 0)
-        guidance = self.guidance(previous, state, rtc or RtcConfig()) if previous is not None else None
-        noise, steps = noise.to(state.device), self.config.denoise_steps
-        sampled = flow.integrate(self.expert, prefix, noise, steps, guidance)
         return self.denormalize_actions(sampled, state).unflatten(0, (batch, n))
 
-    def guidance(self, previous: PreviousChunk, state: torch.Tensor, config: RtcConfig) -> Guidance | None:
-        """What steers chunks planned at ``state`` [B, A] (raw units) to continue ``previous``.
+    def _sample_tokens(
+        self, prefix: Prefix, n: int, generator: Noise, temperature: float | None
+    ) -> torch.Tensor:
+        tokens = self._tokens()
+        temperature = tokens.config.temperature if temperature is None else temperature
+        if n > 1 and temperature <= 0:
+            raise ValueError(f'{n} candidates at temperature 0 are all the same; give a temperature, say 1')
+        return (tokens.chunks(prefix, generator, temperature) - self.action_mean) / self.action_std
 
-        Raises ValueError for the mode ``trained`` with a longer delay than the policy was trained with.
-        """
-        if config.mode == 'none':
-            return None
-        if config.mode == 'trained' and previous.delay > self.config.max_delay:
-            raise ValueError(
-                f'a delay of {previous.delay} rows, but the policy was trained with at most '
-                f'{self.config.max_delay} (policy.max_delay); plan faster, or use the mode soft'
-            )
-        overlap = min(len(previous.actions), self.spec.horizon)
-        rows = np.zeros((self.spec.horizon, self.spec.dim))
-        rows[:overlap] = previous.actions[:overlap]
-        actions = torch.as_tensor(rows, dtype=state.dtype, device=state.device).expand(len(state), -1, -1)
-        target = self.normalize_actions(actions, state)
-        return Guidance.of(target, min(previous.delay, overlap), overlap, config)
+    def _tokens(self) -> TokenHead:
+        if self.token_head is None:
+            raise ValueError('the policy has no token head; train one with policy.tokens')
+        return self.token_head
 
     def act(
         self,
@@ -142,17 +146,27 @@ class FlowPolicy(nn.Module):
         generator: torch.Generator | None = None,
         previous: PreviousChunk | None = None,
         rtc: RtcConfig | None = None,
+        head: str | None = None,
     ) -> np.ndarray:
         """One chunk [H, A] of joint targets for one observation. Raises ValueError if it is not finite."""
-        sampled = self.candidates(inputs_of([observation], self.spec), 1, generator, previous, rtc)
-        return _finite(sampled[0, 0])
+        sampled = self.candidates(inputs_of([observation], self.spec), 1, generator, previous, rtc, head)
+        return finite(sampled[0, 0])
 
-    def act_batch(self, observations: Sequence[Observation], generator: Noise = None) -> np.ndarray:
+    def act_batch(
+        self,
+        observations: Sequence[Observation],
+        generator: Noise = None,
+        previous: Sequence[PreviousChunk | None] | None = None,
+        rtc: RtcConfig | None = None,
+        head: str | None = None,
+    ) -> np.ndarray:
         """One chunk for each observation, [B, H, A]. Raises ValueError if one is not finite."""
-        return _finite(self.candidates(inputs_of(observations, self.spec), 1, generator)[:, 0])
+        sampled = self.candidates(inputs_of(observations, self.spec), 1, generator, previous, rtc, head)
+        return finite(sampled[:, 0])
 
 
-def _finite(actions: torch.Tensor) -> np.ndarray:
+def finite(actions: torch.Tensor) -> np.ndarray:
+    """Actions as float64. Raises ValueError if one is not finite."""
     array = actions.cpu().numpy().astype(np.float64)
     if not np.all(np.isfinite(array)):
         raise ValueError('the policy produced an action that is not finite; the weights are damaged')

@@ -4,8 +4,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Protocol
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
 
 import torch
 
@@ -64,6 +64,13 @@ class Backbone(Protocol):
     A class with ``Config``, a frozen dataclass of its sizes whose ``part`` names the class
     (``package.module:Class``); made as ``Class(cameras, state_dim, config)`` with cameras as name ->
     (height, width).
+
+    Two attributes are optional. ``base`` is for pretrained weights that are not trained and therefore not in
+    ``state_dict``: which model it is, with a ``sha256`` over it; checkpoints record and compare it.
+    ``rope_theta`` is the base of rotary positions of the keys.
+
+    So are two methods, by which a backbone can be exported to ONNX: ``tokenize(text)``, which needs no
+    instance, to token ids [B, T], and ``encode_tokens(images, state, ids)``.
     """
 
     @property
@@ -74,3 +81,10 @@ class Backbone(Protocol):
     def encode(self, images: dict[str, torch.Tensor], state: torch.Tensor, text: Sequence[str]) -> Prefix:
         """``state`` is normalised, [B, dim]; images are uint8 [B, H, W, 3]."""
         ...
+
+
+def rotated_as(backbone: Backbone, config: Any) -> Any:
+    """Settings of what reads the prefix; the rotary base of the backbone where ``rope_theta`` is negative."""
+    if config.rope_theta >= 0:
+        return config
+    return replace(config, rope_theta=getattr(backbone, 'rope_theta', 0.0))

@@ -11,11 +11,14 @@ Policies trained with clean leading rows (arXiv 2512.05964) are given those rows
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
-import torch
+
+if TYPE_CHECKING:  # what plans needs torch, what executes does not
+    import torch
 
 Mode = Literal['none', 'hard', 'soft', 'trained']
 MODES: tuple[Mode, ...] = ('none', 'hard', 'soft', 'trained')
@@ -71,8 +74,8 @@ def row_weights(mode: Mode, delay: int, overlap: int, horizon: int) -> np.ndarra
 
     1 for rows that will be past, then falling exponentially to 0 at the end of the overlap.
     """
-    row = np.arange(horizon)
-    weights = (row < min(delay, overlap)).astype(np.float64)
+    row, delay = np.arange(horizon), min(delay, overlap)
+    weights = (row < delay).astype(np.float64)
     if mode == 'soft':
         share = (overlap - row) / (overlap - delay + 1)
         weights = np.where((row >= delay) & (row < overlap), share * np.expm1(share) / math.expm1(1), weights)
@@ -102,18 +105,32 @@ class Guidance:
         trained = config.mode == 'trained'
         rows = 0 if trained or config.mode == 'none' else overlap
         weights = row_weights(config.mode, delay if rows else 0, rows, horizon)
-        fixed = torch.arange(horizon, device=target.device) < (delay if trained else 0)
+        fixed = np.arange(horizon) < (delay if trained else 0)
         return cls(
             target,
-            torch.as_tensor(weights, dtype=target.dtype, device=target.device).expand(batch, horizon),
-            fixed.expand(batch, horizon),
+            target.new_tensor(weights).expand(batch, horizon),
+            target.new_tensor(fixed).bool().expand(batch, horizon),
             config.max_weight,
         )
 
+    @classmethod
+    def concatenate(cls, parts: Sequence[Guidance]) -> Guidance:
+        """One batch of several; the largest ``max_weight`` is that of all."""
+        import torch
+
+        target, weights, fixed = (
+            torch.cat([getattr(part, name) for part in parts]) for name in ('target', 'weights', 'fixed')
+        )
+        return cls(target, weights, fixed, max(part.max_weight for part in parts))
+
+    def repeat(self, n: int) -> Guidance:
+        """Each chunk ``n`` times in a row: [B] becomes [B * n]."""
+        target, weights, fixed = (x.repeat_interleave(n, 0) for x in (self.target, self.weights, self.fixed))
+        return Guidance(target, weights, fixed, self.max_weight)
+
     def hold(self, x: torch.Tensor, time: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Chunks [B, H, A] and per-row times [B, H] with the fixed rows clean."""
-        x = torch.where(self.fixed[..., None], self.target, x)
-        return x, torch.where(self.fixed, torch.zeros_like(time), time)
+        return x.where(~self.fixed[..., None], self.target), time.masked_fill(self.fixed, 0.0)
 
     def steer(self, velocity: torch.Tensor, x: torch.Tensor, t: float) -> torch.Tensor:
         """The velocity [B, H, A] at time ``t``, corrected towards the target."""

@@ -17,9 +17,11 @@ from apprentice.robot.types import Observation
 # called as load(weights, expected_sha256=..., **options), returns (policy, manifest)
 RUNTIMES = {
     'torch': 'apprentice.policies.checkpoint:load',
+    'compiled': 'apprentice.policies.compiled:load',
     'onnx': 'apprentice.policies.onnx_policy:load',
     'remote': 'apprentice.policies.remote:load',
     'lerobot': 'apprentice.policies.lerobot_policy:load',
+    'openpi': 'apprentice.policies.openpi_policy:load',
 }
 
 

@@ -1,10 +1,12 @@
 # Copyright 2026 The Apprentice authors. SPDX-License-Identifier: Apache-2.0
-"""Files that are there whole or not at all."""
+"""Files and folders that are there whole or not at all."""
 
 from __future__ import annotations
 
 import contextlib
 import os
+import shutil
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -21,4 +23,31 @@ def replacing(path: Path) -> Iterator[Path]:
         os.replace(temporary, path)
     except BaseException:
         temporary.unlink(missing_ok=True)
+        raise
+
+
+@contextlib.contextmanager
+def replacing_folder(folder: Path) -> Iterator[Path]:
+    """An empty folder beside ``folder`` to write to; it replaces ``folder`` when the block ends well.
+
+    An old folder goes only after every new file is safe on disk. After an error it stays, and the new one is
+    removed.
+    """
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    made = Path(tempfile.mkdtemp(prefix=f'.{folder.name}.', dir=folder.parent))
+    try:
+        made.chmod(0o755)
+        yield made
+        for path in made.iterdir():
+            with open(path, 'rb') as file:
+                os.fsync(file.fileno())
+        old = None
+        if folder.exists():
+            old = Path(tempfile.mkdtemp(prefix=f'.{folder.name}.old.', dir=folder.parent))
+            os.rename(folder, old / 'was')
+        os.rename(made, folder)
+        if old is not None:
+            shutil.rmtree(old)
+    except BaseException:
+        shutil.rmtree(made, ignore_errors=True)
         raise

@@ -104,7 +104,17 @@ class TinyBackbone(nn.Module):
 
     def encode(self, images: dict[str, torch.Tensor], state: torch.Tensor, text: Sequence[str]) -> Prefix:
         """See :class:`~apprentice.policies.prefix.Backbone`. Raises KeyError for a missing camera."""
-        ids = words.tokenize(text).to(state.device)
+        return self.encode_tokens(images, state, self.tokenize(text).to(state.device))
+
+    @staticmethod
+    def tokenize(text: Sequence[str]) -> torch.Tensor:
+        """Token ids, int64 [B, T]."""
+        return words.tokenize(text)
+
+    def encode_tokens(
+        self, images: dict[str, torch.Tensor], state: torch.Tensor, ids: torch.Tensor
+    ) -> Prefix:
+        """As :meth:`encode`, from token ids; this much of it can be exported."""
         known = ids > 0
         embedded = self.words(ids)
         instruction = (embedded * known[..., None]).sum(1) / known.sum(1, keepdim=True).clamp(min=1)
@@ -113,7 +123,7 @@ class TinyBackbone(nn.Module):
             image = images[name].permute(0, 3, 1, 2).to(state.dtype) / 127.5 - 1.0
             tokens.append(stem(image.contiguous(), instruction) + self.place[name])
         x = torch.cat(tokens, 1)
-        mask = torch.cat([known, known.new_ones(len(x), x.shape[1] - known.shape[1])], 1)
+        mask = torch.cat([known, known.new_ones(x.shape[0], x.shape[1] - known.shape[1])], 1)
         keys, values = [], []
         for block in self.blocks:
             x, k, v = block(x, mask)

@@ -19,6 +19,8 @@ from apprentice.cli.main import main
         (['--robot', 'sim_humanoid'], 'sim_arm'),  # found, and refused by the policy
         (['no_such_policy'], 'weights/no_such_policy'),
         (['--workers', '-1'], '-1 workers'),
+        (['suite', '--head', 'fast'], 'with the head of the policy'),
+        (['--head', 'fast', '--trials', '1', '--workers', '1'], 'no token head'),
     ],
 )
 def test_what_cannot_be_used_is_an_error(capsys, words, message):

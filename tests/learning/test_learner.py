@@ -6,49 +6,19 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
+from clone_rig import ALGORITHM, ROBOT, SMALL, make_episode
 
 from apprentice.episodes.episode_writer import write_episode
 from apprentice.episodes.labels import write_label
 from apprentice.learning.advantage import potential
-from apprentice.learning.clone import CloneConfig, clone, learning_rate
 from apprentice.learning.dataset import Chunks, policy_spec
 from apprentice.learning.learner import Learner, LearnerConfig
 from apprentice.learning.replay import Replay, UnusableEpisode
-from apprentice.learning.weighted_flow import WeightedFlow, WeightedFlowConfig
+from apprentice.learning.weighted_flow import WeightedFlow
 from apprentice.learning.weights import WeightStore
 from apprentice.policies import checkpoint
-from apprentice.policies.backbones.tiny import TinyConfig
-from apprentice.policies.config import PolicyConfig
 from apprentice.policies.policy import FlowPolicy
-from apprentice.robot.parts import share
-from apprentice.robot.spec import RobotSpec
-from apprentice.robot.types import Episode, Outcome, Reward, RewardKind, Source
-
-ROBOT = RobotSpec.load(share('robots', 'sim_arm.yaml'))
-SMALL = PolicyConfig(backbone=TinyConfig(width=32, layers=1, heads=2, channels=(8, 8, 16)))
-ALGORITHM = WeightedFlowConfig(batch=8, draws=1, shift=1)
-
-
-def make_episode(number: int, length: int = 12, source: Source = Source.HUMAN, **changes) -> Episode:
-    rng = np.random.default_rng(number)
-    state = (ROBOT.vector('home') + rng.normal(0, 0.05, (length, 7)).cumsum(0) * 0.2).astype(np.float32)
-    state = np.clip(state, ROBOT.vector('lower'), ROBOT.vector('upper')).astype(np.float32)
-    values = {
-        'episode_id': f'episode-{number:04d}',
-        'task': 'pick up the red cube',
-        'seed': number,
-        'outcome': Outcome.SUCCESS,
-        'end_cause': 2,
-        'eval_only': False,
-        'stamps': 100.0 * (number + 1) + 0.1 * np.arange(length),
-        'images': {c.name: rng.integers(0, 255, (length, 64, 64, 3), dtype=np.uint8) for c in ROBOT.cameras},
-        'state': state,
-        'action': (state + rng.normal(0, 0.02, state.shape)).astype(np.float32),
-        'source': np.full(length, int(source), np.uint8),
-        'takeover_id': np.zeros(length, np.int64),
-        'robot': 'sim_arm',
-    }
-    return Episode(**{**values, **changes})
+from apprentice.robot.types import Outcome, Reward, RewardKind, Source
 
 
 @pytest.fixture
@@ -204,34 +174,6 @@ def test_incomplete_version_is_not_a_version(tmp_path, starter):
     store.publish(policy, {})
     (tmp_path / 'weights' / 'v000002').mkdir()
     assert store.versions() == [1]
-
-
-def test_clone_resumes_to_the_same_loss(tmp_path):
-    episodes = [make_episode(i) for i in range(3)]
-    config = CloneConfig(steps=6, snapshot_every=3, policy=SMALL, algorithm=ALGORITHM)
-    losses: list[float] = []
-    clone(episodes, ROBOT, tmp_path / 'whole', config, lambda step, m: losses.append(m['loss']))
-
-    class Killed(Exception):
-        pass
-
-    def kill(step, metrics):
-        if step == 5:
-            raise Killed
-
-    with pytest.raises(Killed):
-        clone(episodes, ROBOT, tmp_path / 'torn', config, kill)
-    resumed: list[float] = []
-    clone(episodes, ROBOT, tmp_path / 'torn', config, lambda step, m: resumed.append(m['loss']))
-    assert resumed == pytest.approx(losses[3:], rel=1e-5)
-    with pytest.raises(ValueError, match='other data or settings'):
-        clone(episodes[:2], ROBOT, tmp_path / 'torn', config)
-
-
-def test_learning_rate_warms_up_and_ends_at_zero():
-    assert learning_rate(0, 1000) < 0.02
-    assert learning_rate(100, 1000) > 0.9
-    assert learning_rate(999, 1000) < 1e-4
 
 
 def test_a_later_label_reweights_the_episode_once(tmp_path, starter):

@@ -64,3 +64,12 @@ def test_a_camera_that_stopped_is_named_and_not_used(ros):
         rig.joints(100 + 0.1 * number)
     assert len(rig.sets) == 2
     assert 'wrist' in rig.observer.problem
+
+
+def test_observations_go_on_after_the_clock_was_set_back(ros):
+    rig = Rig(ros)
+    for number, stamp in enumerate([100.0, 100.1, 50.0, 50.1], 1):
+        rig.joints(stamp)
+        for name in ('front', 'wrist'):
+            rig.image(name, stamp, number)
+    assert [stamp for _, stamp in rig.sets] == pytest.approx([100.0, 100.1, 50.0, 50.1])

@@ -1,11 +1,20 @@
 # Copyright 2026 The Apprentice authors. SPDX-License-Identifier: Apache-2.0
-"""The policy's process: plans when it should, swaps only verified weights, refuses foreign ones."""
+"""The policy's process: plans when it should, continues chunks, swaps only verified weights."""
 
 import numpy as np
 import pytest
 import torch
 import yaml
-from apprentice_interfaces.msg import ActionChunk, ControlState, EpisodeState, WeightsAck, WeightsVersion
+from apprentice_interfaces.msg import (
+    ActionChunk,
+    ControlState,
+    EpisodeState,
+    ExecutedCommand,
+    WeightsAck,
+    WeightsVersion,
+)
+from diagnostic_msgs.msg import DiagnosticArray
+from remote_rig import TOKEN, make_policy, serving
 from sensor_msgs.msg import Image, JointState
 
 from apprentice.nodes import convert, qos
@@ -48,10 +57,13 @@ class Rig:
         self.chunks: list[ActionChunk] = []
         self.shadows: list[ActionChunk] = []
         self.acks: list[WeightsAck] = []
+        self.status: dict[str, str] = {}
         node = ros.node
         node.create_subscription(ActionChunk, 'policy/chunk', self.chunks.append, qos.COMMAND)
         node.create_subscription(ActionChunk, 'policy/shadow_chunk', self.shadows.append, qos.LOG)
         node.create_subscription(WeightsAck, 'policy/weights_ack', self.acks.append, qos.STATE)
+        node.create_subscription(DiagnosticArray, '/diagnostics', self._on_diagnostics, 10)
+        self.executed = node.create_publisher(ExecutedCommand, 'gate/executed', qos.LOG)
         self.gate = node.create_publisher(ControlState, 'gate/state', qos.STATE)
         self.episode = node.create_publisher(EpisodeState, 'episode/state', qos.STATE)
         self.weights = node.create_publisher(WeightsVersion, 'learner/weights', qos.STATE)
@@ -60,9 +72,16 @@ class Rig:
             c.name: node.create_publisher(Image, c.topic, qos.SENSOR_PUBLISHER) for c in SPEC.cameras
         }
 
+    def _on_diagnostics(self, message: DiagnosticArray) -> None:
+        for status in message.status:
+            if status.name == 'policy':
+                self.status = {value.key: value.value for value in status.values} | {'': status.message}
+
     def connected(self) -> bool:
         """Everybody has found everybody: nothing sent from now on is lost to discovery."""
-        publishers = (self.gate, self.episode, self.weights, self.joints, *self.images.values())
+        publishers = (
+            self.gate, self.executed, self.episode, self.weights, self.joints, *self.images.values()
+        )  # fmt: skip
         return (
             bool(self.acks)
             and all(p.get_subscription_count() for p in publishers)
@@ -76,6 +95,12 @@ class Rig:
         self.episode.publish(
             EpisodeState(phase=EpisodeState.RUNNING, task='pick up the red cube', episode_id='e')
         )
+
+    def execute(self, chunk: ActionChunk, row: int) -> None:
+        """The gate's report that a row of a chunk is being executed."""
+        command = ExecutedCommand(epoch=chunk.epoch, chunk_seq=chunk.seq, chunk_index=row)
+        command.header.stamp = convert.stamp_of(convert.seconds(chunk.header.stamp) + row * 0.1)
+        self.executed.publish(command)
 
     def sense(self, cameras=('front', 'wrist'), state=None) -> None:
         self.stamp += 0.1
@@ -179,6 +204,144 @@ def test_live_plans_on_time_when_frames_are_early(ros, start_node, tmp_path):
     np.testing.assert_allclose(
         np.diff([convert.seconds(c.header.stamp) for c in rig.chunks]), 0.388, atol=1e-3
     )
+
+
+def test_real_time_chunks(ros, start_node, tmp_path):
+    make_weights(tmp_path / 'weights')
+    process = start_node(
+        'policy', '-p', f'robot:={ROBOT}', '-p', f'weights:={tmp_path / "weights"}', '-p', 'lockstep:=true',
+        '-p', 'rtc:=soft', '-p', 'rtc_max_weight:=8.0',
+    )  # fmt: skip
+    rig = Rig(ros)
+    assert ros.spin_until(rig.connected, 60.0), process.output()
+
+    def next_chunk() -> np.ndarray:
+        count = len(rig.chunks)
+        for _ in range(4):
+            rig.sense()
+        assert ros.spin_until(lambda: len(rig.chunks) == count + 1, 10.0), process.output()
+        return convert.chunk_of(rig.chunks[-1]).actions
+
+    rig.control(ControlState.POLICY, 2)
+    first = next_chunk()
+    rig.execute(rig.chunks[-1], 2)
+    rig.execute(rig.chunks[-1], 3)
+    second = next_chunk()
+    # the rows that will be past are those of the chunk before, the rest is not
+    np.testing.assert_array_equal(second[:2], first[4:6])
+    assert np.abs(second[2:4] - first[6:8]).max() > 1e-3
+    assert ros.spin_until(lambda: rig.status.get('delay_rows_measured') == '2', 5.0), rig.status
+    assert rig.status['delay_rows'] == '2'
+    assert rig.status['rtc'] == 'soft'
+    assert rig.status['chunks_continued'] == '1'
+
+    # after a takeover nothing of before is continued
+    rig.control(ControlState.HUMAN, 3)
+    rig.sense()
+    assert ros.spin_until(lambda: bool(rig.shadows), 10.0)
+    rig.control(ControlState.PAUSED, 4)
+    third = next_chunk()
+    assert np.abs(third[:2] - second[4:6]).max() > 1e-3
+    assert ros.spin_until(lambda: rig.status.get('chunks') == '4', 5.0)  # the shadow is one of them
+    assert rig.status['chunks_continued'] == '1'
+
+    # a plan that comes after the rows before it have run out
+    rig.execute(rig.chunks[-1], 6)
+    fourth = next_chunk()
+    assert np.abs(fourth[:2] - third[4:6]).max() > 1e-3
+    assert ros.spin_until(lambda: 'planning takes 6 rows' in rig.status[''], 5.0), rig.status
+    assert process.stop() == 0
+
+
+RUNTIME = """
+import numpy as np
+
+from apprentice.policies import checkpoint
+
+
+class Counting:
+    def __init__(self, spec, first):
+        self.spec, self.count = spec, first
+
+    def act(self, observation, generator=None, previous=None, rtc=None):
+        self.count += 1
+        return np.full((self.spec.horizon, self.spec.dim), self.count, float)
+
+
+def load(weights, expected_sha256='', first=0):
+    policy, manifest = checkpoint.load(weights, expected_sha256)
+    return Counting(policy.spec, first), manifest
+"""
+
+
+def test_a_runtime_of_somebody_else(ros, start_node, tmp_path):
+    make_weights(tmp_path / 'weights')
+    (tmp_path / 'counting_runtime.py').write_text(RUNTIME)
+    process = start_node(
+        'policy', '-p', f'robot:={ROBOT}', '-p', f'weights:={tmp_path / "weights"}', '-p', 'lockstep:=true',
+        '-p', 'runtime:=counting_runtime:load', '-p', 'runtime_options:="{first: 10}"',
+        environment={'PYTHONPATH': str(tmp_path)},
+    )  # fmt: skip
+    rig = Rig(ros)
+    assert ros.spin_until(rig.connected, 60.0), process.output()
+    rig.control(ControlState.POLICY, 2)
+    rig.sense()
+    assert ros.spin_until(lambda: bool(rig.chunks), 10.0), process.output()
+    assert set(rig.chunks[-1].data) == {11.0}
+    # weights go the same way
+    digest = make_weights(tmp_path / 'v1', seed=1)
+    assert rig.offer(tmp_path / 'v1', digest, 1).active_version == 1
+    rig.control(ControlState.POLICY, 3)
+    rig.sense()
+    assert ros.spin_until(lambda: rig.chunks[-1].weights_version == 1, 10.0)
+    # in lock-step nothing moves while the policy plans
+    assert ros.spin_until(lambda: rig.status.get('rtc') == 'none', 5.0)
+
+
+def test_weights_on_a_server_are_not_changed_by_an_offer(ros, start_node, tmp_path):
+    token = tmp_path / 'token'
+    token.write_text(TOKEN)
+    with serving(make_policy()) as served:
+        process = start_node(
+            'policy', '-p', f'robot:={ROBOT}', '-p', f'weights:={served.address}', '-p', 'lockstep:=true',
+            '-p', 'runtime:=remote', '-p', f'remote_token_file:={token}', '-p', 'remote_timeout_s:=20.0',
+        )  # fmt: skip
+        rig = Rig(ros)
+        assert ros.spin_until(rig.connected, 60.0), process.output()
+        digest = make_weights(tmp_path / 'v1')
+        refused = rig.offer(tmp_path / 'v1', digest, 1)
+        assert not refused.ok
+        assert refused.active_version == 0
+        assert f'start the server there with {tmp_path / "v1"}' in refused.reason
+        rig.control(ControlState.POLICY, 2)
+        rig.sense()
+        assert ros.spin_until(lambda: bool(rig.chunks), 20.0), process.output()
+        assert rig.chunks[-1].weights_version == 0
+        assert process.stop() == 0
+
+
+def test_refused_settings_name_the_remedy(start_node, tmp_path):
+    make_weights(tmp_path / 'weights')
+    wanted = {
+        'rtc:=firm': "use one of ['none', 'hard', 'soft', 'trained']",
+        'rtc:=trained': 'train with a max_delay',
+        'runtime:=abacus': "no runtime 'abacus'; use one of",
+        'runtime_options:=[1]': 'is no YAML mapping',
+        'runtime_options:={speed: 3}': 'check runtime_options',
+        'execute_steps:=9': 'exceeds the horizon 8',
+    }
+    started = {}
+    for setting in wanted:
+        name, value = setting.split(':=')
+        quoted = f'"{value}"' if name == 'runtime_options' else value
+        started[setting] = start_node(
+            'policy', '-p', f'robot:={ROBOT}', '-p', f'weights:={tmp_path / "weights"}',
+            '-p', f'{name}:={quoted}',
+        )  # fmt: skip
+    for setting, process in started.items():
+        assert process.popen.wait(90) == 2, setting
+        assert wanted[setting] in process.output(), setting
+        assert 'Traceback' not in process.output()
 
 
 @pytest.mark.parametrize('fault', ['missing', 'foreign', 'camera'])

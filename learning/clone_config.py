@@ -1,0 +1,155 @@
+# Copyright 2026 The Apprentice authors. SPDX-License-Identifier: Apache-2.0
+"""Settings of cloning, merged from defaults, a named policy, a YAML file and ``key=value`` words."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from apprentice.learning.distributed import Parallel, Precision
+from apprentice.learning.weighted_flow import WeightedFlowConfig
+from apprentice.policies.config import PolicyConfig
+from apprentice.policies.presets import load_preset
+from apprentice.robot.files import replacing
+from apprentice.robot.settings import SettingsError, from_dict
+
+# what may differ when a killed training goes on: where and how it runs, not what it computes
+_PLACE = ('device', 'parallel', 'accumulate', 'cache', 'workers', 'snapshot_every')
+
+
+@dataclass(frozen=True)
+class CloneConfig:
+    """Training of a policy from demonstrations.
+
+    Attributes:
+        steps: gradient steps; warm-up over the first ``warm_up``, then cosine to zero.
+        horizon: rows of a chunk.
+        snapshot_every: steps between snapshots, from which a killed run goes on.
+        device: auto, cpu, cuda, or one GPU such as cuda:1.
+        precision: of the forward pass; weights, gradients and optimizer are float32.
+        parallel: with several processes: ddp, or fsdp for what one GPU cannot hold.
+        accumulate: parts that each process cuts its share of a batch into, to save memory.
+        cache: folder for decoded episodes, mapped into memory; empty: only where they are too large.
+        workers: threads that read batches ahead; 0: none.
+        validation: share of the episodes held out; their loss is computed every ``validate_every`` steps.
+    """
+
+    steps: int = 2000
+    horizon: int = 8
+    seed: int = 0
+    warm_up: int = 100
+    snapshot_every: int = 250
+    device: str = 'auto'
+    precision: Precision = 'fp32'
+    parallel: Parallel = 'ddp'
+    accumulate: int = 1
+    cache: str = ''
+    workers: int = 1
+    validation: float = 0.0
+    validate_every: int = 250
+    policy: PolicyConfig = field(default_factory=PolicyConfig)
+    algorithm: WeightedFlowConfig = field(default_factory=lambda: WeightedFlowConfig(learning_rate=1e-3))
+
+    def __post_init__(self) -> None:
+        for name in ('steps', 'horizon', 'warm_up', 'snapshot_every', 'accumulate', 'validate_every'):
+            if getattr(self, name) < 1:
+                raise SettingsError(f'{name} is {getattr(self, name)}; give 1 or more')
+        if self.workers < 0:
+            raise SettingsError(f'workers is {self.workers}; give 0 or more')
+        if not 0 <= self.validation < 1:
+            raise SettingsError(f'validation is {self.validation}; give a share of the episodes, 0 to 1')
+
+    def to_dict(self) -> dict[str, Any]:
+        """As plain data: what :func:`read_config` reads."""
+        data = {**dataclasses.asdict(self), 'policy': self.policy.to_dict()}
+        return json.loads(json.dumps(data))
+
+    def differences(self, other: Mapping[str, Any]) -> list[str]:
+        """Names of the settings by which a run is another one than that with the settings ``other``."""
+        mine, theirs = flat(self.to_dict()), flat(other)
+        names = sorted(name for name in {*mine, *theirs} if mine.get(name) != theirs.get(name))
+        return [name for name in names if name not in _PLACE]
+
+
+def read_config(
+    words: Sequence[str] = (), file: str | Path | None = None, flags: Mapping[str, Any] | None = None
+) -> CloneConfig:
+    """Settings from defaults < policy named by ``policy=`` < ``file`` < ``flags`` < ``words``.
+
+    Args:
+        words: such as ``steps=100``, ``policy=smolvlm`` or ``policy.expert.layers=6``.
+        file: YAML with the same keys; ``policy`` there is a name, or a mapping, with ``preset`` as the name
+            that it is based on.
+        flags: plain data, nested.
+
+    Raises SettingsError, which names what is wrong and what there is; OSError for a file that is missing.
+    """
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+
+    defaults = {'algorithm': dataclasses.asdict(CloneConfig().algorithm)}
+    names: list[str] = []
+    rest: list[str] = []
+    for word in words:
+        key, equals, value = word.partition('=')
+        if not equals or not re.fullmatch(r'[A-Za-z_]\w*(\.\w+)*', key):
+            raise SettingsError(f'{word!r} is no setting; write key=value, such as steps=100')
+        (names if key == 'policy' else rest).append(value if key == 'policy' else word)
+    try:
+        typed: Any = OmegaConf.to_container(OmegaConf.from_dotlist(rest))
+        layers = [_read_file(file) if file is not None else {}, dict(flags or {}), typed]
+        named = [name for layer in layers if (name := _take_name(layer))] + names
+        policy = load_preset(named[-1]) if named else {}
+        merged = OmegaConf.merge(defaults, {'policy': policy}, *layers)
+        data: Any = OmegaConf.to_container(merged, resolve=True)
+    except (OmegaConfBaseException, yaml.YAMLError) as error:
+        raise SettingsError(f'the settings cannot be merged: {error}') from error
+    if not isinstance(data.get('policy'), Mapping):
+        raise SettingsError(f'policy is {data.get("policy")!r}; give a name or a mapping')
+    data['policy'] = PolicyConfig.from_dict(data['policy'])
+    return from_dict(CloneConfig, data, 'settings')
+
+
+def _read_file(file: str | Path) -> dict[str, Any]:
+    try:
+        data = yaml.safe_load(Path(file).read_text(encoding='utf-8')) or {}
+    except yaml.YAMLError as error:
+        raise SettingsError(f'{file} is not YAML: {error}') from error
+    if not isinstance(data, dict):
+        raise SettingsError(f'{file} holds {data!r}; it must be a mapping of settings')
+    return data
+
+
+def _take_name(layer: dict[str, Any]) -> str:
+    """The name of the policy that a layer is based on, taken out of it."""
+    policy = layer.get('policy')
+    if isinstance(policy, str):
+        del layer['policy']
+        return policy
+    if isinstance(policy, dict) and 'preset' in policy:
+        layer['policy'] = {name: value for name, value in policy.items() if name != 'preset'}
+        return str(policy['preset'])
+    return ''
+
+
+def write_config(config: CloneConfig, path: Path, command: str = '') -> None:
+    """Write the settings, with the command that made them as a comment."""
+    text = yaml.safe_dump(config.to_dict(), sort_keys=False)
+    lines = ''.join(f'# {line}\n' for line in command.splitlines())
+    with replacing(path) as temporary:
+        temporary.write_text(lines + text, encoding='utf-8')
+
+
+def flat(data: Mapping[str, Any], prefix: str = '') -> dict[str, Any]:
+    """Nested settings as one mapping with dotted names."""
+    found: dict[str, Any] = {}
+    for name, value in data.items():
+        found |= flat(value, f'{prefix}{name}.') if isinstance(value, Mapping) else {f'{prefix}{name}': value}
+    return found
