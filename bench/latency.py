@@ -65,14 +65,13 @@ def cases(args: argparse.Namespace) -> list[Case]:
         environment = {'HF_HUB_OFFLINE': '1', **({'OMP_NUM_THREADS': str(threads)} if threads else {})}
         return Contestant(name, kind, peer=PEER, parameters=common | settings, environment=environment)
 
-    def nodes(name: str, action_dt: float, execute_steps: int) -> Contestant:
+    def nodes(name: str, **settings: Any) -> Contestant:
         profile = str(share('launch', 'fastdds.xml'))
         return Contestant(
             name,
             OURS,
             f'{HERE}:nodes',
-            parameters=common
-            | {'action_dt': action_dt, 'execute_steps': execute_steps, 'peers': getattr(args, 'peers', True)},
+            parameters={**common, **settings, 'peers': getattr(args, 'peers', True)},
             environment={'OMP_NUM_THREADS': '1', 'FASTRTPS_DEFAULT_PROFILES_FILE': profile},
         )
 
@@ -84,8 +83,12 @@ def cases(args: argparse.Namespace) -> list[Case]:
         )  # fmt: skip
 
     shipped = lerobot('LeRobot, 30 fps, after 25 rows', SHIPPED)
-    coarse = nodes('nodes, rows of 0.1 s, after 4', 0.1, 4)
-    fine = [nodes(f'nodes, rows of 0.02 s, after {rows}', 1 / CONTROL_HZ, rows) for rows in (4, 1)]
+    coarse = nodes('nodes, rows of 0.1 s, after 4', action_dt=0.1, execute_steps=4, rtc='auto')
+    fine = [
+        # ACT cannot continue a chunk, so the newest replaces the one before, as LeRobot's latest_only
+        nodes(f'nodes, rows of 0.02 s, after {rows}', action_dt=0.02, execute_steps=rows, rtc='none')
+        for rows in (4, 1)
+    ]
     theirs = [tuned(rows) for rows in (4, 1)]
     return [
         Case(
@@ -135,6 +138,7 @@ def nodes(
     seconds: float,
     action_dt: float,
     execute_steps: int,
+    rtc: str = 'auto',
     peers: bool = True,
 ) -> dict[str, Any]:
     """Median reaction [ms] of gate and policy node. Raises RuntimeError."""
@@ -153,6 +157,7 @@ def nodes(
                 'runtime': 'apprentice.bench.latency_act:load',
                 'runtime_options': f'robot: {robot}',
                 'execute_steps': execute_steps,
+                'rtc': rtc,
             },
         }
         running = {name: _start(name, values) for name, values in options.items()}
