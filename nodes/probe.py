@@ -211,7 +211,7 @@ class ProbeNode(Node):
 
 def main() -> None:
     """Entry point of ``python -m apprentice.nodes.probe``."""
-    run(ProbeNode)
+    run(ProbeNode, events=False)  # it ends itself by an exception in a timer
 
 
 if __name__ == '__main__':

@@ -186,8 +186,8 @@ def make_executor(events: bool = True) -> Executor:
     nothing in the wheels of rclpy 7.1.6.
 
     Args:
-        events: False for a node that it cannot serve: it has no guard conditions, and it polls coroutines
-            that wait.
+        events: False for a node that it cannot serve: it has no guard conditions, polls coroutines that
+            wait, and complains of every exception that leaves a callback.
     """
     try:
         from rclpy.experimental import EventsExecutor

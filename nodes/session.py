@@ -343,7 +343,7 @@ class SessionNode(Node):
 
 
 def main() -> None:
-    run(SessionNode)
+    run(SessionNode, events=False)  # it ends itself by an exception in a timer
 
 
 if __name__ == '__main__':
