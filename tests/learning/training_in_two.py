@@ -13,26 +13,25 @@ from apprentice.learning import distributed
 from apprentice.learning.clone import clone, training_folder
 
 RUNS = {
-    'ddp': {},
-    'ddp_parts': {'accumulate': 2},
-    'fsdp': {'parallel': 'fsdp', 'validation': 0.3},
-    'fsdp_parts': {'parallel': 'fsdp', 'accumulate': 2},
+    'ddp': {'accumulate': 2},
+    'fsdp': {'parallel': 'fsdp', 'accumulate': 2, 'validation': 0.3},
     'fsdp_bf16': {'parallel': 'fsdp', 'precision': 'bf16'},
 }
 
 
-def main(folder: Path, model: str, names: list[str]) -> None:
+def main(folder: Path, model: str) -> None:
     with distributed.join() as ranks:
         assert (dist.get_world_size(), ranks.world) == (2, 2)
         if model:
             config = dataclasses.replace(vision_language_config(Path(model)), parallel='fsdp')
             clone(make_episodes(), ROBOT, folder / 'fsdp_vision_language', config, ranks=ranks)
-        for name in names:
-            config = dataclasses.replace(CONFIG, **RUNS[name])
+        for name, changes in RUNS.items():
+            config = dataclasses.replace(CONFIG, **changes)
             clone(make_episodes(), ROBOT, folder / name, config, ranks=ranks)
-        for name in names[:1] + [n for n in names if n == 'fsdp']:
+            if config.precision == 'bf16':
+                continue
             # as if it had been killed after the snapshot of step 3
-            config, again = dataclasses.replace(CONFIG, **RUNS[name]), folder / f'{name}_resumed'
+            again = folder / f'{name}_resumed'
             if ranks.first:
                 shutil.copytree(training_folder(folder / name), training_folder(again))
                 shutil.rmtree(training_folder(again) / 'snapshot')
@@ -41,4 +40,4 @@ def main(folder: Path, model: str, names: list[str]) -> None:
 
 
 if __name__ == '__main__':
-    main(Path(sys.argv[1]), sys.argv[2], sys.argv[3:])
+    main(Path(sys.argv[1]), sys.argv[2])
