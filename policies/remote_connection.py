@@ -49,7 +49,7 @@ class Connection:
         self._socket: aiohttp.ClientWebSocketResponse[bool] | None = None
         self._reader: asyncio.Task | None = None
         self._waiting: tuple[int, asyncio.Future] | None = None
-        self._failures, self._retry_at = 0, 0.0
+        self._failures, self._retry_at, self._problem = 0, 0.0, ''
         self._closed = False
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name='remote-policy', daemon=True)
@@ -110,7 +110,7 @@ class Connection:
     async def _connect(self) -> aiohttp.ClientWebSocketResponse[bool]:
         pause = self._retry_at - time.monotonic()
         if pause > 0:
-            raise ConnectionError(f'{self.address} is away; the next attempt is due in {pause:.1f} s')
+            raise ConnectionError(f'{self._problem} (the next attempt is due in {pause:.1f} s)')
         await self._disconnect()
         session = aiohttp.ClientSession()
         secure: dict[str, Any] = {'ssl': self._tls} if self._tls is not None else {}
@@ -127,9 +127,12 @@ class Connection:
             self._failures = min(self._failures + 1, 10)
             pause = min(_LONGEST_PAUSE_S, _FIRST_PAUSE_S * 2 ** (self._failures - 1))
             self._retry_at = time.monotonic() + pause
+            self._problem = str(error) or f'{self.address} did not answer'
             await session.close()
             if isinstance(error, (aiohttp.ClientError, OSError)):
-                raise _unreachable(error, self.address) from error
+                told = _unreachable(error, self.address)
+                self._problem = str(told)
+                raise told from error
             raise
         if self._failures:
             logger.info('connected to %s again', self.address)
