@@ -206,6 +206,7 @@ def summary(log: latency_driver.Log) -> dict[str, Any]:
     }
     if log.plans:
         also['plan ms'] = 1000 * float(np.median(log.plans))
+        also['plans/s'] = len(log.plans) / (log.ended - log.begun)
     return numbers(measured, 'ros-jazzy-rclpy', 'torch', **also)
 
 

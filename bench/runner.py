@@ -75,7 +75,10 @@ class Case:
 
 @dataclass
 class Row:
-    """What the rounds of one contestant gave; ``error`` if it did not run."""
+    """What the rounds of one contestant gave; ``error`` if it did not run.
+
+    ``also`` holds the median of each further column, ``also_rounds`` its values.
+    """
 
     name: str
     kind: str
@@ -83,6 +86,7 @@ class Row:
     cpu_s: list[float] = field(default_factory=list)
     counts: list[float] = field(default_factory=list)
     also: dict[str, float] = field(default_factory=dict)
+    also_rounds: dict[str, list[float]] = field(default_factory=dict)
     versions: dict[str, str] = field(default_factory=dict)
     error: str = ''
 
@@ -95,7 +99,9 @@ class Row:
         self.values.append(float(measured['value']))
         self.cpu_s.append(float(measured['cpu_s']))
         self.counts.append(float(measured['count']))
-        self.also = dict(measured.get('also', {}))
+        for name, value in measured.get('also', {}).items():
+            self.also_rounds.setdefault(name, []).append(value)
+        self.also = {name: statistics.median(values) for name, values in self.also_rounds.items()}
         self.versions = dict(measured.get('versions', {}))
 
     def result(self) -> dict[str, Any]:

@@ -279,8 +279,8 @@ def run(client: RobotClient, server: subprocess.Popen, seconds: float, flip_s: l
     """As ``async_client`` of LeRobot does, until ``seconds`` have been measured."""
     robot, window = client.robot, []
 
-    def usage() -> tuple[float, float]:
-        return time.monotonic(), time.process_time() + cpu_seconds(server.pid)
+    def usage() -> tuple[float, float, int]:
+        return time.monotonic(), time.process_time() + cpu_seconds(server.pid), os.stat('server.log').st_size
 
     def watch() -> None:
         deadline = time.monotonic() + START_S
@@ -300,13 +300,13 @@ def run(client: RobotClient, server: subprocess.Popen, seconds: float, flip_s: l
     client.control_loop(task='')
     if len(window) < 2:
         sys.exit(f'no command came within {START_S:g} s: {Path("server.log").read_text()[-300:]}')
-    (begun, used), (ended, used_then) = window
+    (begun, used, first), (ended, used_then, last) = window
     changes = [(robot.capture(flip, math.ceil), (1, -1)[i % 2]) for i, flip in enumerate(robot.flips)]
     found = [1000 * each for each in reactions(changes, robot.commands, LEAST) if each is not None]
     if not found:
         sys.exit(f'no command followed any of {len(changes)} changes')
     times = np.array([moment for moment, _ in robot.commands if begun <= moment <= ended])
-    log = Path('server.log').read_text()
+    log = Path('server.log').read_bytes()[first:last].decode(errors='replace')
     plans = [float(t) for t in re.findall(r'Action chunk #\d+ generated \| Total time: ([\d.]+)ms', log)]
     return {
         'value': statistics.median(found),
@@ -319,7 +319,11 @@ def run(client: RobotClient, server: subprocess.Popen, seconds: float, flip_s: l
             'answered %': 100 * len(found) / len(changes),
             'command Hz': 1 / float(np.mean(np.diff(times))),
             'jitter p99 ms': float(np.percentile(1000 * np.abs(np.diff(times) - 1 / fps), 99)),
-            **({'plan ms': statistics.median(plans)} if plans else {}),
+            **(
+                {'plan ms': statistics.median(plans), 'plans/s': len(plans) / (ended - begun)}
+                if plans
+                else {}
+            ),
         },
     }
 

@@ -77,6 +77,7 @@ def test_summary():
     assert row['also']['slowest ms'] == pytest.approx(97, abs=1e-3)
     assert row['also']['command Hz'] == pytest.approx(50.0, rel=1e-3)
     assert row['also']['plan ms'] == pytest.approx(50.0)
+    assert row['also']['plans/s'] == pytest.approx(3 / 7)
     assert 0 < row['also']['jitter p99 ms'] <= 4.0 + 1e-6
     log.commands = commands([(0.0, -1.0)])
     with pytest.raises(ValueError, match='no command followed any of 3 changes'):

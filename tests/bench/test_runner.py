@@ -144,6 +144,14 @@ def test_one_that_fails_is_a_row_with_the_reason(part):
     assert 'missing' in text
 
 
+def test_further_columns_are_medians_of_the_rounds():
+    row = runner.Row('a', OURS)
+    for value in (1.0, 9.0, 2.0):
+        row.add({'value': 1, 'cpu_s': 1, 'count': 1, 'also': {'late': value}})
+    assert row.result()['also'] == {'late': 2.0}
+    assert row.result()['also_rounds'] == {'late': [1.0, 9.0, 2.0]}
+
+
 def test_one_that_hangs_is_ended(part):
     case = Case('c', 'x/s', [part('slow', 'endless')])
     assert 'did not end within 1 s' in runner.run_case(case, 1, str, limit_s=1.0)['rows'][0]['error']
