@@ -1,9 +1,9 @@
 # Copyright 2026 The Apprentice authors. SPDX-License-Identifier: Apache-2.0
 """What a slow policy costs: success and jerk of the simulated pick task under injected delays.
 
-    apprentice demonstrate --episodes 200 --out runs/rtc/demonstrations
-    apprentice train bc --data runs/rtc/demonstrations --out runs/rtc/policy --steps 4000 policy.max_delay=3
-    apprentice bench rtc runs/rtc/policy --trials 200
+    apprentice demonstrate --episodes 400 --out runs/rtc/demonstrations
+    apprentice train bc --data runs/rtc/demonstrations --out runs/rtc/policy --steps 8000 policy.max_delay=3
+    apprentice bench rtc runs/rtc/policy --trials 400
 
 Four ways to live with the delay, with the same weights from the same starts with the same noise:
 

@@ -22,6 +22,7 @@ from apprentice.nodes import convert, qos
 from apprentice.nodes.fault_injection import MODEL_FAULTS, Faults
 from apprentice.nodes.observe import Observer
 from apprentice.nodes.policy_weights import PolicyWeights
+from apprentice.nodes.priority import give_way
 from apprentice.nodes.robot_file import load_robot
 from apprentice.nodes.runtime import Diagnostics, ManagedNode, StartupError, parameter, run
 from apprentice.policies.execution import ChunkScheduler, Job
@@ -44,6 +45,7 @@ class PolicyNode(ManagedNode):
         self._seed = parameter(self, 'seed', 0, 'seed of the sampling noise', 0, 2**31)
         self._threads = parameter(self, 'threads', 1, 'threads of torch', 1, 64)
         torch.set_num_threads(self._threads)
+        give_way(self, 5)
         about = f'what plans: {", ".join(RUNTIMES)}, or package.module:function'
         self._runtime = parameter(self, 'runtime', 'torch', about)
         self._options = self._runtime_options()

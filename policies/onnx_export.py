@@ -14,6 +14,8 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
+import os
+import sys
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -241,3 +243,19 @@ def _quiet() -> Iterator[None]:
             yield
     finally:
         logging.disable(level)
+
+
+def main() -> int:
+    """``python -m apprentice.policies.onnx_export WEIGHTS OUT [--int8]``, for :mod:`.onnx_cache`."""
+    os.nice(10)
+    weights, out, *options = sys.argv[1:]
+    try:
+        export(weights, out, '--int8' in options)
+    except (ValueError, OSError, ImportError) as error:
+        sys.stderr.write(f'{error}\n')
+        return 2
+    return 0
+
+
+if __name__ == '__main__':
+    sys.exit(main())

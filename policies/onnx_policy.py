@@ -16,6 +16,7 @@ from apprentice.policies import checkpoint
 from apprentice.policies.checkpoint import CheckpointError, sha256
 from apprentice.policies.config import PolicyConfig
 from apprentice.policies.noise import Noise, draw
+from apprentice.policies.onnx_cache import exported, is_checkpoint
 from apprentice.policies.onnx_session import open_session
 from apprentice.policies.policy import finite, inputs_of
 from apprentice.policies.prefix import Inputs
@@ -124,6 +125,8 @@ def load(
 ) -> tuple[OnnxPolicy, dict[str, Any]]:
     """Read an export, verify every file and run its golden input; returns the policy and its manifest.
 
+    A torch checkpoint is exported first, see :mod:`.onnx_cache`.
+
     Args:
         expected_sha256: of the manifest; empty: not known.
         providers: of :mod:`.onnx_session`, the first preferred, as a list or with commas between.
@@ -133,8 +136,10 @@ def load(
     Raises CheckpointError for a folder that is missing, damaged, foreign or computes something else here
     than torch did, ValueError for a provider that is not there, ImportError without onnxruntime.
     """
-    folder = Path(folder)
-    manifest = _manifest(folder, expected_sha256)
+    path = Path(folder)
+    if is_checkpoint(path):
+        path, expected_sha256 = exported(path, expected_sha256, precision == 'int8'), ''
+    manifest = _manifest(path, expected_sha256)
     try:
         files, golden = manifest['files'], manifest['golden']
         spec, config = PolicySpec.from_dict(manifest['spec']), PolicyConfig.from_dict(manifest['config'])
@@ -142,23 +147,23 @@ def load(
         if graph not in files:
             known = [name for name, file in GRAPHS.items() if file in files]
             raise CheckpointError(
-                f'{folder} has no {precision!r} graph, only {known}; `apprentice export onnx --int8` makes it'
+                f'{path} has no {precision!r} graph, only {known}; `apprentice export onnx --int8` makes it'
             )
         tolerance, text = float(golden['tolerance'][graph]), str(golden['text'])
     except (KeyError, TypeError) as error:
-        raise CheckpointError(f'{folder / MANIFEST} is damaged ({error!r}); copy the folder again') from error
+        raise CheckpointError(f'{path / MANIFEST} is damaged ({error!r}); copy the folder again') from error
     for name, recorded in files.items():
-        if not (folder / name).is_file() or sha256(folder / name) != recorded:
-            raise CheckpointError(f'{folder / name} is missing or damaged (sha256 differs); copy it again')
-    policy = OnnxPolicy(spec, config, open_session(folder / graph, providers, threads))
-    policy.golden_difference = found = difference(policy, load_file(folder / GOLDEN), text)
+        if not (path / name).is_file() or sha256(path / name) != recorded:
+            raise CheckpointError(f'{path / name} is missing or damaged (sha256 differs); copy it again')
+    policy = OnnxPolicy(spec, config, open_session(path / graph, providers, threads))
+    policy.golden_difference = found = difference(policy, load_file(path / GOLDEN), text)
     used = policy.session.get_providers()[0]
     on_cpu = used == 'CPUExecutionProvider'
     tolerance *= 1 if on_cpu else GPU_TOLERANCE
     if not found <= tolerance:
         remedy = '' if on_cpu else 'use providers: cpu, or '
         raise CheckpointError(
-            f'{folder / graph} computes other actions here than torch did when it was exported: they differ '
+            f'{path / graph} computes other actions here than torch did when it was exported: they differ '
             f'by {found:.2g}, more than {tolerance:.2g}, on {used}; {remedy}export again with the '
             'versions of torch and onnxruntime that are installed here'
         )
@@ -176,11 +181,6 @@ def _manifest(folder: Path, expected_sha256: str) -> dict[str, Any]:
         kind = manifest['format']
     except (KeyError, TypeError, ValueError) as error:
         raise CheckpointError(f'{path} is damaged ({error!r}); copy the folder again') from error
-    if kind == checkpoint.FORMAT:
-        raise CheckpointError(
-            f'{folder} is a torch checkpoint; make the ONNX files with '
-            f'`apprentice export onnx {folder} --out {folder}-onnx` and pass that folder'
-        )
     if expected_sha256 and sha256(path) != expected_sha256:
         raise CheckpointError(f'{path} is not the file that was announced (sha256 differs); copy it again')
     if kind != FORMAT:

@@ -113,7 +113,7 @@ class Rig:
 
     def offer(self, folder, digest, version) -> WeightsAck:
         self.weights.publish(WeightsVersion(version=version, uri=str(folder), sha256=digest))
-        assert self.ros.spin_until(lambda: any(a.version == version for a in self.acks), 15.0)
+        assert self.ros.spin_until(lambda: any(a.version == version for a in self.acks), 60.0)
         return next(a for a in self.acks if a.version == version)
 
 
@@ -296,6 +296,26 @@ def test_a_runtime_of_somebody_else(ros, start_node, tmp_path):
     assert ros.spin_until(lambda: rig.chunks[-1].weights_version == 1, 10.0)
     # in lock-step nothing moves while the policy plans
     assert ros.spin_until(lambda: rig.status.get('rtc') == 'none', 5.0)
+
+
+def test_onnxruntime_takes_the_learners_weights(ros, start_node, tmp_path):
+    pytest.importorskip('onnxruntime', reason="pip install 'apprentice[onnx]'")
+    make_weights(tmp_path / 'weights')
+    process = start_node(
+        'policy', '-p', f'robot:={ROBOT}', '-p', f'weights:={tmp_path / "weights"}', '-p', 'lockstep:=true',
+        '-p', 'runtime:=onnx', environment={'APPRENTICE_CACHE': str(tmp_path / 'cache')},
+    )  # fmt: skip
+    rig = Rig(ros)
+    assert ros.spin_until(rig.connected, 90.0), process.output()
+    digest = make_weights(tmp_path / 'v1', seed=1)
+    taken = rig.offer(tmp_path / 'v1', digest, 1)
+    assert taken.ok, taken.reason
+    rig.control(ControlState.POLICY, 2)
+    rig.sense()
+    assert ros.spin_until(lambda: bool(rig.chunks), 10.0), process.output()
+    assert rig.chunks[-1].weights_version == 1
+    assert len(list((tmp_path / 'cache' / 'onnx').iterdir())) == 2
+    assert process.stop() == 0
 
 
 def test_weights_on_a_server_are_not_changed_by_an_offer(ros, start_node, tmp_path):

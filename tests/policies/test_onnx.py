@@ -219,9 +219,7 @@ def test_bad_input_gets_the_error_of_torch(large, call):
     assert messages[0] == messages[1]
 
 
-def test_folders_of_the_other_runtime_are_explained(plain, tmp_path):
-    with pytest.raises(CheckpointError, match=f'`apprentice export onnx {plain.weights} --out'):
-        onnx_policy.load(plain.weights)
+def test_folders_that_are_no_export_are_explained(plain, tmp_path):
     with pytest.raises(CheckpointError, match='use runtime onnx'):
         checkpoint.load(plain.folder)
     with pytest.raises(CheckpointError, match='no policy in'):
