@@ -11,6 +11,7 @@ NODES = (
     'loopback_robot',
     'policy',
     'reward',
+    'reward_health',
     'gate',
     'episode',
     'teleop',

@@ -1,5 +1,5 @@
 # Copyright 2026 The Apprentice authors. SPDX-License-Identifier: Apache-2.0
-"""a policy as files that other programs run: onnx, for onnxruntime"""
+"""a policy or a reward model as files for onnxruntime: onnx, clip-onnx"""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from apprentice.cli import export_clip
 
 if TYPE_CHECKING:
     from apprentice.policies.runtime import ChunkPolicy
@@ -44,10 +46,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help='where to measure: cpu, cuda, tensorrt (default cpu)',
     )  # fmt: skip
     onnx.add_argument('--rounds', type=int, default=50, help='chunks measured of each row (default 50)')
+    export_clip.add_arguments(
+        formats.add_parser(
+            'clip-onnx',
+            help='the image encoder of a CLIP reward, checked against torch and measured',
+            description=export_clip.TEXT,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+    )
 
 
 def run(args: argparse.Namespace) -> int:
     """Export, then print the table. Exit code 2 for weights, options or a folder that cannot be used."""
+    if args.format == 'clip-onnx':
+        return export_clip.run(args)
     if args.rounds < 1:
         raise ValueError(f'{args.rounds} rounds; give 1 or more')
     from apprentice.policies import onnx_export

@@ -16,7 +16,9 @@ from pathlib import Path
 
 from apprentice.cli import environment
 
-COMMANDS = ('demo', 'up', 'train', 'demonstrate', 'eval', 'export', 'serve', 'replay', 'bench', 'doctor')
+COMMANDS = (
+    'demo', 'up', 'train', 'demonstrate', 'eval', 'export', 'serve', 'replay', 'reward', 'bench', 'doctor',
+)  # fmt: skip
 
 
 def summary(command: str) -> str:

@@ -179,11 +179,13 @@ def _reward(reward: Reward, episode: Episode) -> tuple[str, str, int, dict[str, 
         'progress': float(reward.progress),
         'done_prob': float(reward.done_prob),
         'done': bool(reward.done or reward.done_prob >= 0.5),
+        'ood': float(reward.ood),
         'margin': float(reward.margin),
         'valid': bool(reward.valid),
         'reason': reward.reason,
         'model': reward.model,
         'version': reward.version,
+        'revision': int(reward.revision),
     }
     name = TRUTH if reward.kind == RewardKind.TRUTH else REWARD
     return name, _INTERFACES + 'RewardSample', stamp, fields

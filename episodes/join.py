@@ -248,6 +248,9 @@ class _Log:
                     margin=float(sample.margin),
                     done=bool(sample.done),
                     reason=sample.reason,
+                    # logs from before these fields lack them
+                    ood=float(getattr(sample, 'ood', float('nan'))),
+                    revision=int(getattr(sample, 'revision', 0)),
                 )
             )
         return sorted(found, key=lambda reward: reward.t1)

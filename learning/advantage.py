@@ -7,6 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from apprentice.reward_models.base import Trajectory
+from apprentice.reward_models.pipeline import RewardPipeline
+from apprentice.reward_models.revisions import effective
+from apprentice.robot.episode_record import EndCause
 from apprentice.robot.types import Episode, Outcome, Reward, RewardKind, Source
 
 
@@ -20,6 +24,10 @@ class AdvantageConfig:
         before_takeover_s: steps so shortly before a takeover count against the policy (weight 0).
         human_failed: weight of a person's steps in an episode that failed.
         model: reward model whose progress is used; empty takes any that reports progress.
+        rewards: YAML of a reward pipeline (reward_models/pipeline.py), which then says what is used:
+            calibrated potentials, trust and shaping; empty: the progress as it was measured.
+        shaping_weight: in [0, 1], how much the reward models count; at 0 outcome and takeovers alone decide.
+        frozen: (model, version): of this model only what this version measured counts.
     """
 
     temperature: float = 0.3
@@ -27,20 +35,29 @@ class AdvantageConfig:
     before_takeover_s: float = 1.5
     human_failed: float = 0.5
     model: str = ''
+    rewards: str = ''
+    shaping_weight: float = 1.0
+    frozen: tuple[tuple[str, str], ...] = ()
+
+    def counting(self, rewards: list[Reward]) -> list[Reward]:
+        """Valid measurements that may be learned from, by time: of each moment the highest revision.
+
+        Labels and the simulator's truth are not among them.
+        """
+        frozen = dict(self.frozen)
+        allowed = [r for r in rewards if frozen.get(r.model, r.version) == r.version]
+        return [
+            r for r in effective(allowed) if r.valid and r.kind not in (RewardKind.HUMAN, RewardKind.TRUTH)
+        ]
 
 
-def potential(episode: Episode, model: str = '') -> np.ndarray | None:
+def potential(episode: Episode, model: str = '', config: AdvantageConfig | None = None) -> np.ndarray | None:
     """Progress at every step, float64 [T] in [0, 1], linear between the valid samples; None without samples.
 
-    The simulator's truth is never used. A successful end counts as 1, whatever the model says there.
+    A successful end counts as 1, whatever the model says there.
     """
     samples = sorted(
-        (r.t1, progress)
-        for r in episode.rewards
-        if r.valid
-        and r.kind in (RewardKind.PROGRESS_DELTA, RewardKind.ABS_PROGRESS)
-        and (not model or r.model == model)
-        and np.isfinite(progress := _progress(r))
+        (r.t1, _progress(r)) for r in _with_progress(episode, config) if not model or r.model == model
     )
     if not samples or not len(episode):
         return None
@@ -52,6 +69,20 @@ def potential(episode: Episode, model: str = '') -> np.ndarray | None:
     return np.clip(np.interp(episode.stamps, times, values), 0.0, 1.0)
 
 
+def progress_models(episode: Episode) -> set[str]:
+    """Reward models whose progress is in an episode."""
+    return {reward.model for reward in _with_progress(episode)}
+
+
+def _with_progress(episode: Episode, config: AdvantageConfig | None = None) -> list[Reward]:
+    return [
+        reward
+        for reward in (config or AdvantageConfig()).counting(episode.rewards)
+        if reward.kind in (RewardKind.PROGRESS_DELTA, RewardKind.ABS_PROGRESS)
+        and np.isfinite(_progress(reward))
+    ]
+
+
 def _progress(reward: Reward) -> float:
     """The accumulated progress of a sample; a single-frame progress model reports it as its value."""
     if reward.kind == RewardKind.ABS_PROGRESS and not np.isfinite(reward.progress):
@@ -59,11 +90,63 @@ def _progress(reward: Reward) -> float:
     return reward.progress
 
 
-def step_weights(episode: Episode, horizon: int, config: AdvantageConfig | None = None) -> np.ndarray:
+def trajectory(
+    episode: Episode, pipeline: RewardPipeline, config: AdvantageConfig | None = None
+) -> Trajectory | None:
+    """What shaping looks at, from the calibrated potential; None where its models measured nothing.
+
+    A time-out is no terminal: the potential stays there, and whoever bootstraps may. Raises RewardModelError
+    for a calibration that is not for these scores or this instruction.
+    """
+    if not len(episode):
+        return None
+    rewards = (config or AdvantageConfig()).counting(episode.rewards)
+    measured = pipeline.potential(rewards, episode.task, episode.stamps)
+    if measured is None:
+        return None
+    judged = episode.outcome in (Outcome.SUCCESS, Outcome.FAILURE)
+    return Trajectory(
+        potential=np.append(measured.phi, measured.phi[-1]),
+        terminal=judged and episode.end_cause != EndCause.TIMEOUT,
+        outcome=float(episode.outcome == Outcome.SUCCESS) if judged else float('nan'),
+        discount=pipeline.config.shaping.discount,
+        trust=measured.trust,
+        text=episode.task,
+    )
+
+
+def _gain(
+    episode: Episode, horizon: int, config: AdvantageConfig, pipeline: RewardPipeline | None
+) -> np.ndarray | None:
+    """What is gained over ``horizon`` steps from each step on, float64 [T]; None: nothing was measured."""
+    length = len(episode)
+    if pipeline is None:
+        phi = potential(episode, config.model, config)
+        return None if phi is None else phi[np.minimum(np.arange(length) + horizon, length - 1)] - phi
+    steps = trajectory(episode, pipeline, config)
+    if steps is None:
+        return None
+    rewards = np.append(pipeline.shaping(steps), np.zeros(horizon))
+    gain = np.zeros(length)
+    for k in range(horizon):
+        gain += steps.discount**k * rewards[k : k + length]
+    return gain
+
+
+def step_weights(
+    episode: Episode,
+    horizon: int,
+    config: AdvantageConfig | None = None,
+    pipeline: RewardPipeline | None = None,
+) -> np.ndarray:
     """Imitation weight of every step, float32 [T].
 
-    The advantage of a step is the progress over the following ``horizon`` steps less its mean over the
-    policy's steps of the episode. Without a progress measurement it is 0, so outcome and takeovers decide.
+    The advantage of a step is the progress (with a pipeline: the shaped reward) over the following
+    ``horizon`` steps less its mean over the policy's steps of the episode. Without a progress measurement it
+    is 0, so outcome and takeovers decide.
+
+    Args:
+        pipeline: made from ``config.rewards``.
     """
     config = config or AdvantageConfig()
     length = len(episode)
@@ -71,12 +154,11 @@ def step_weights(episode: Episode, horizon: int, config: AdvantageConfig | None 
     success = episode.outcome == Outcome.SUCCESS
     weight = np.zeros(length)
     if success:
-        phi = potential(episode, config.model)
+        gain = _gain(episode, horizon, config, pipeline) if config.shaping_weight > 0 else None
         advantage = np.zeros(length)
         driven = episode.source == int(Source.POLICY)
-        if phi is not None and np.any(driven):
-            gain = phi[np.minimum(np.arange(length) + horizon, length - 1)] - phi
-            advantage = gain - gain[driven].mean()
+        if gain is not None and np.any(driven):
+            advantage = config.shaping_weight * (gain - gain[driven].mean())
         weight = np.minimum(np.exp(advantage / config.temperature), config.ceiling)
     begins = np.flatnonzero(human & ~np.append(False, human[:-1]))
     for begin in begins:

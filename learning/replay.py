@@ -3,14 +3,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import logging
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from apprentice.learning.advantage import AdvantageConfig, step_weights
+from apprentice.learning.advantage import AdvantageConfig, progress_models, step_weights
 from apprentice.learning.dataset import Chunks
 from apprentice.policies.spec import PolicySpec
+from apprentice.reward_models.base import RewardModelError
+from apprentice.reward_models.pipeline import RewardPipeline
 from apprentice.robot.types import Episode, Source
+
+log = logging.getLogger(__name__)
 
 
 class UnusableEpisode(ValueError):
@@ -23,6 +28,7 @@ class _Entry:
     human: np.ndarray  # int rows with positive weight that a person drove
     useful: np.ndarray  # int rows with positive weight
     driven: int  # rows a person drove
+    episode: Episode  # without its images, to weigh it anew
 
 
 class Replay:
@@ -32,6 +38,7 @@ class Replay:
         spec: of the policy; episodes of another robot are refused.
         human_share: share of a batch drawn from demonstrations and interventions.
         intervention_share: share of that human part drawn from interventions, once there are any.
+        rewards: calibrates and shapes what the reward models measured; None: their progress as it is.
     """
 
     def __init__(
@@ -40,10 +47,12 @@ class Replay:
         human_share: float = 0.5,
         intervention_share: float = 0.5,
         advantage: AdvantageConfig | None = None,
+        rewards: RewardPipeline | None = None,
     ):
         self.spec = spec
         self._human_share, self._intervention_share = human_share, intervention_share
-        self._advantage = advantage or AdvantageConfig()
+        self.advantage, self._rewards = advantage or AdvantageConfig(), rewards
+        self.models: set[str] = set()  # whose progress was in the episodes
         self._demonstrations: dict[str, _Entry] = {}
         self._online: dict[str, _Entry] = {}
         self.quarantined = 0
@@ -55,13 +64,33 @@ class Replay:
         not finite (which are counted as quarantined).
         """
         self._check(episode)
-        weight = step_weights(episode, self.spec.horizon, self._advantage)
+        weight = step_weights(episode, self.spec.horizon, self.advantage, self._rewards)
         chunks = Chunks.of(episode, self.spec.horizon, weight)
         human = episode.source == int(Source.HUMAN)
         useful = weight > 0
-        entry = _Entry(chunks, np.flatnonzero(human & useful), np.flatnonzero(useful), int(human.sum()))
+        entry = _Entry(
+            chunks,
+            np.flatnonzero(human & useful),
+            np.flatnonzero(useful),
+            int(human.sum()),
+            replace(episode, images={}),
+        )
         (self._demonstrations if demonstration else self._online)[episode.episode_id] = entry
+        self.models |= progress_models(episode)
         return len(entry.useful)
+
+    def reweigh(self, advantage: AdvantageConfig) -> None:
+        """Weigh everything anew, e.g. because a reward model is no longer believed."""
+        self.advantage = advantage
+        for entry in self._entries():
+            try:
+                weight = step_weights(entry.episode, self.spec.horizon, advantage, self._rewards)
+            except RewardModelError as error:
+                log.warning('%s is left out: %s', entry.episode.episode_id, error)
+                weight = np.zeros(len(entry.episode), np.float32)
+            entry.chunks.weight = weight
+            entry.useful = np.flatnonzero(weight > 0)
+            entry.human = np.flatnonzero((entry.episode.source == int(Source.HUMAN)) & (weight > 0))
 
     @property
     def episodes(self) -> int:

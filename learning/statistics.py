@@ -9,17 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-
-def wilson(successes: int, n: int, z: float = 1.96) -> tuple[float, float]:
-    """Wilson score interval of a success rate, (low, high) in [0, 1]; (0, 1) when nothing was tried."""
-    if not 0 <= successes <= n:
-        raise ValueError(f'{successes} successes of {n} trials is impossible')
-    if n == 0:
-        return 0.0, 1.0
-    rate, z2 = successes / n, z * z
-    centre = (rate + z2 / (2 * n)) / (1 + z2 / n)
-    half = z * math.sqrt(rate * (1 - rate) / n + z2 / (4 * n * n)) / (1 + z2 / n)
-    return max(0.0, centre - half), min(1.0, centre + half)
+from apprentice.robot.intervals import wilson as wilson
 
 
 @dataclass(frozen=True)

@@ -8,13 +8,14 @@ from collections.abc import Sequence
 
 import numpy as np
 from apprentice_interfaces.msg import ActionChunk as ActionChunkMsg
-from apprentice_interfaces.msg import RewardSample
+from apprentice_interfaces.msg import RewardHealth, RewardSample
 from builtin_interfaces.msg import Time
 from sensor_msgs.msg import Image, JointState
 from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
 
 from apprentice.episodes.messages import MessageError, rgb
-from apprentice.robot.types import ActionChunk, Reward
+from apprentice.reward_models.monitor.monitor import Report
+from apprentice.robot.types import ActionChunk, Reward, RewardKind
 
 
 def seconds(stamp: Time) -> float:
@@ -138,16 +139,58 @@ def reward_msg(reward: Reward, episode_id: str, instruction: str, frame_id: str 
         progress=float(reward.progress),
         done_prob=float(reward.done_prob),
         done=bool(reward.done),
+        ood=float(reward.ood),
         margin=float(reward.margin),
         valid=bool(reward.valid),
         reason=reward.reason,
         model=reward.model,
         version=reward.version,
+        revision=int(reward.revision),
         t0=stamp_of(reward.t0),
         t1=stamp_of(reward.t1),
     )
     message.header.stamp = message.t1
     message.header.frame_id = frame_id
+    return message
+
+
+def reward_of(message: RewardSample) -> Reward:
+    """The measurement in a message. Raises ValueError for a kind that is not known here."""
+    return Reward(
+        t0=seconds(message.t0),
+        t1=seconds(message.t1),
+        kind=RewardKind(message.kind),
+        value=message.value,
+        progress=message.progress,
+        done_prob=message.done_prob,
+        valid=message.valid,
+        model=message.model,
+        version=message.version,
+        camera=message.camera,
+        std=message.std,
+        margin=message.margin,
+        done=message.done,
+        reason=message.reason,
+        ood=message.ood,
+        revision=message.revision,
+    )
+
+
+def health_msg(report: Report, stamp: float) -> RewardHealth:
+    """A report on a reward model as its message; ``stamp`` [s] is the end of the episode."""
+    message = RewardHealth(
+        episode_id=report.episode_id,
+        model=report.model,
+        version=report.version,
+        level=int(report.level),
+        weight=float(report.weight),
+        detectors=[finding.name for finding in report.findings],
+        values=[float(finding.value) for finding in report.findings],
+        limits=[float(finding.limit) for finding in report.findings],
+        alarms=[bool(finding.alarm) for finding in report.findings],
+        reason=report.reason,
+    )
+    message.header.stamp = stamp_of(stamp)
     return message
 
 

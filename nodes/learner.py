@@ -6,28 +6,29 @@ from __future__ import annotations
 # before anything else of torch: see docs/architecture.md on triton and GL in one process
 import torch._dynamo  # isort: skip
 
-import contextlib
 import logging
-import os
 import threading
 import time
 from pathlib import Path
 
 import torch
-from apprentice_interfaces.msg import LearnerStatus, WeightsVersion
+from apprentice_interfaces.msg import LearnerStatus, RewardHealth, WeightsVersion
 from rclpy.node import Node
 from std_msgs.msg import String
 from std_srvs.srv import SetBool, Trigger
 
 from apprentice.episodes.labels import iter_sealed
 from apprentice.learning.advantage import AdvantageConfig
+from apprentice.learning.health import Health
 from apprentice.learning.learner import Learner, LearnerConfig
 from apprentice.learning.run_lock import lock_run
 from apprentice.learning.weighted_flow import WeightedFlowConfig
 from apprentice.learning.weights import Published
 from apprentice.nodes import qos
+from apprentice.nodes.priority import give_way
 from apprentice.nodes.robot_file import load_robot
 from apprentice.nodes.runtime import Diagnostics, parameter, run, wall_timer
+from apprentice.reward_models.monitor.detector import Level
 from apprentice.robot.parts import find_weights
 
 
@@ -47,19 +48,20 @@ class LearnerNode(Node):
         self._paused = parameter(self, 'paused', False, 'start paused')
         threads = parameter(self, 'threads', 1, 'threads of torch', 1, 256)
         seed = parameter(self, 'seed', 0, 'seed of batches and noise', 0, 2**31)
-        nice = parameter(
-            self, 'nice', 10, 'scheduling priority given up, so that control stays regular', 0, 19
-        )
-        if nice:
-            with contextlib.suppress(OSError):  # refused in some containers; then it only costs regularity
-                os.nice(nice)
+        give_way(self, 10)
         config = LearnerConfig(
             updates_per_episode=parameter(
                 self, 'updates_per_episode', 20, 'gradient steps per episode', 0, 10000
             ),
             publish_every=parameter(self, 'publish_every', 100, 'gradient steps between versions', 1, 100000),
+            force_rewards=parameter(
+                self, 'force_rewards', False, 'learn also from reward models that a clock or a cosine beats'
+            ),
             advantage=AdvantageConfig(
-                model=parameter(self, 'reward_model', '', 'model whose progress weighs the steps; empty: any')
+                model=parameter(self, 'reward_model', '', 'model whose progress weighs the steps'),
+                rewards=parameter(
+                    self, 'reward_pipeline', '', 'YAML of calibration and shaping; empty: progress as it is'
+                ),
             ),
             algorithm=WeightedFlowConfig(
                 learning_rate=parameter(self, 'learning_rate', 4e-4, 'of AdamW', 0.0, 1.0),
@@ -80,6 +82,7 @@ class LearnerNode(Node):
         self._weights = self.create_publisher(WeightsVersion, 'learner/weights', qos.STATE)
         self._status = self.create_publisher(LearnerStatus, 'learner/status', qos.LOG)
         self.create_subscription(String, 'recorder/sealed', lambda message: self._wake.set(), qos.LOG)
+        self.create_subscription(RewardHealth, 'reward/health', self._on_health, qos.HEALTH)
         self.create_service(SetBool, 'learner/pause', self._on_pause)
         self.create_service(Trigger, 'learner/rollback', self._on_rollback)
         self.create_service(Trigger, 'learner/snapshot', self._on_snapshot)
@@ -126,7 +129,9 @@ class LearnerNode(Node):
         with self._lock:
             if self._paused:
                 return False
-            new = self._ingest()
+            new = self._ingest()  # also while a reward model forbids to learn: which models count is in them
+            if self.learner.stopped:
+                return False
             busy = bool(new)
             metrics: dict[str, float] | None = None
             if self.learner.ready:
@@ -176,9 +181,9 @@ class LearnerNode(Node):
         self.get_logger().error(f'learning stopped for now: {error}')
 
     def _publish_status(self) -> None:
-        learner = self.learner
+        learner, stopped = self.learner, self.learner.stopped
         message = LearnerStatus(
-            phase='paused' if self._paused else self._phase,
+            phase='paused' if self._paused or stopped else self._phase,
             version=self._newest.version if self._newest else 0,
             train_steps=learner.algorithm.steps,
             pending_updates=max(0, learner.owed),
@@ -188,10 +193,21 @@ class LearnerNode(Node):
             loss=float(self._loss),
             updates_per_s=float(self._rate),
             quarantined=learner.replay.quarantined,
-            message=self._message,
+            message=stopped or self._message,
         )
         message.header.stamp = self.get_clock().now().to_msg()
         self._status.publish(message)
+
+    def _on_health(self, message: RewardHealth) -> None:
+        try:
+            level = Level(message.level)
+        except ValueError:
+            level = Level.STOP  # of a newer monitor: whatever it asks for, stopping is safe
+        with self._lock:
+            self.learner.hear(
+                Health(message.model, message.version, level, float(message.weight), message.reason)
+            )
+        self._wake.set()
 
     def _on_pause(self, request: SetBool.Request, response: SetBool.Response) -> SetBool.Response:
         with self._lock:  # the step in hand is finished first: paused means that nothing changes any more
@@ -232,6 +248,8 @@ class LearnerNode(Node):
         }
         if self._phase == 'error':
             return Diagnostics.ERROR, self._message, values
+        if learner.stopped:
+            return Diagnostics.WARN, learner.stopped, values
         return Diagnostics.OK, 'paused' if self._paused else self._phase, values
 
     def close(self) -> None:

@@ -27,3 +27,5 @@ SENSOR = _profile(_BEST_EFFORT, _VOLATILE, 5)
 COMMAND = _profile(_RELIABLE, _VOLATILE, 1, lifespan=Duration(seconds=0.5))
 STATE = _profile(_RELIABLE, _LATCHED, 1)
 LOG = _profile(_RELIABLE, _VOLATILE, 500)
+# one report a reward model and episode: the latest of several models reach who comes late
+HEALTH = _profile(_RELIABLE, _LATCHED, 10)

@@ -30,7 +30,13 @@ from apprentice.nodes.robot_file import robot_path
 from apprentice.robot.spec import RobotSpec
 from apprentice.robot.types import Outcome
 
-_AFTER_THE_END = ('episode/state', 'reward/sample', 'learner/weights', 'policy/weights_ack')
+_AFTER_THE_END = (
+    'episode/state',
+    'reward/sample',
+    'reward/health',
+    'learner/weights',
+    'policy/weights_ack',
+)
 _REWARD_MARGIN_NS = 600_000_000  # a reward this close to the end is the last one of its model
 _DISK_LOG_S = 5.0
 

@@ -1,7 +1,8 @@
 # Copyright 2026 The Apprentice authors. SPDX-License-Identifier: Apache-2.0
 """One reward model on the graph: looks at the cameras while an episode runs and publishes what it measures.
 
-It never commands anything, and ``done`` is advice to the episode node. Inference runs in a worker thread.
+It never commands anything, and ``done`` is advice to the episode node. Inference runs in a worker thread. One
+loaded model serves any number of robots of one kind, each in a namespace of its own.
 """
 
 from __future__ import annotations
@@ -9,38 +10,27 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
-from apprentice_interfaces.msg import EpisodeState, RewardSample
 from apprentice_interfaces.srv import ScorePair
-from rclpy.qos import HistoryPolicy, QoSProfile, ReliabilityPolicy
-from sensor_msgs.msg import Image
 
-from apprentice.nodes import convert, qos
-from apprentice.nodes.frame_sets import FrameSet, FrameSets
+from apprentice.nodes import convert
+from apprentice.nodes.reward_feed import LOCKSTEP_QUEUE, Job, RewardFeed
+from apprentice.nodes.reward_judging import NodeJudging
+from apprentice.nodes.reward_state import StateFeed
+from apprentice.nodes.reward_worker import RewardWorker
 from apprentice.nodes.robot_file import load_robot
 from apprentice.nodes.runtime import Diagnostics, ManagedNode, StartupError, parameter, run, wall_timer
-from apprentice.reward_models.base import PairCritic, RewardModel, ScoreRequest, stack_views
+from apprentice.reward_models.base import PairCritic, RewardModel, ScoreRequest
+from apprentice.reward_models.cache.batcher import BatchConfig
+from apprentice.reward_models.cache.model import cached
+from apprentice.reward_models.cache.still import StillFrames
 from apprentice.reward_models.online import EpisodeScorer, invalid_reward
 from apprentice.robot.parts import find_weights, load_part
 from apprentice.robot.types import Reward
 
-_LIVE_QUEUE, _LOCKSTEP_QUEUE = 2, 64
-_FINAL_WAIT_S = 0.5  # wall time for the last frame of an episode to arrive after the news of its end
-
-
-@dataclass
-class _Track:
-    """One episode: its sampling grid, and (worker only) its scorer."""
-
-    episode_id: str
-    text: str
-    due: float
-    last: float = -1.0
-    ended: float | None = None
-    deadline: float = 0.0
-    scorer: EpisodeScorer | None = field(default=None, repr=False)
+_LIVE_QUEUE = 2
 
 
 class RewardNode(ManagedNode):
@@ -57,14 +47,31 @@ class RewardNode(ManagedNode):
         )
         rate = parameter(self, 'rate_hz', 2.0, 'samples per second of the robot time', 0.01, 100.0)
         self._stride = parameter(self, 'stride_s', 1.0, 'seconds between the frames of a pair', 0.01, 600.0)
-        self._done = parameter(self, 'done_threshold', 0.9, 'done probability that counts as done', 0.0, 1.0)
+        self._judgement = NodeJudging(self)
         self._alpha = parameter(
             self, 'alpha', -1.0, 'goal-baseline strength of CLIP; -1: as the weights say', -1.0, 1.0
         )
         self._device = parameter(self, 'device', 'cpu', 'torch device')
+        self._runtime = parameter(
+            self, 'runtime', 'torch', 'what runs the image encoder: torch, torch-bf16, onnx or onnx-int8'
+        )
         self._cameras = parameter(self, 'cameras', [''], 'cameras to look at; empty: as the weights say')
+        self._robots = parameter(
+            self, 'robots', [''], "namespaces of the robots to score; empty: the one of the node's own"
+        )
+        window = parameter(
+            self, 'batch_window_ms', 10.0, 'how long a frame waits for those of other robots', 0.0, 100.0
+        )
+        batch = parameter(self, 'max_batch', 32, 'moments that are encoded in one call', 1, 1024)
+        self._still_below = parameter(
+            self, 'still_below', 0.0, 'a frame that differs less from the last scored one is not encoded; '
+            '0: all are; 0.01 is about the noise of a camera', 0.0, 0.99,
+        )  # fmt: skip
+        self._cache_folder = parameter(
+            self, 'cache', '', 'folder of embeddings to keep; empty: in memory only'
+        )
         self._download = parameter(self, 'allow_download', False, 'fetch named weights that are not here')
-        threads = parameter(self, 'threads', 1, 'threads of torch', 1, 64)
+        threads = parameter(self, 'threads', 1, 'threads of the encoder', 1, 64)
         simulated = bool(self.get_parameter('use_sim_time').value)
         self._lockstep = parameter(
             self, 'lockstep', simulated, 'equal stamps, and no sample dropped; default: as use_sim_time'
@@ -73,21 +80,24 @@ class RewardNode(ManagedNode):
 
         torch.set_num_threads(threads)
         self._period = 1.0 / rate
+        self._batches = BatchConfig(
+            window_s=window / 1e3,
+            max_batch=batch,
+            max_waiting=LOCKSTEP_QUEUE if self._lockstep else _LIVE_QUEUE,
+            newest_first=not self._lockstep,
+        )
         self._model: RewardModel | None = None
-        self._track: _Track | None = None
-        self._jobs: deque[tuple[_Track, FrameSet, bool]] = deque()
-        self._wake, self._inference = threading.Condition(), threading.Lock()
-        self._closing = False
-        self._worker: threading.Thread | None = None
+        self.feeds: list[RewardFeed] = []
+        self._inference = threading.Lock()
+        self._worker: RewardWorker | None = None
         self._latency: deque[float] = deque(maxlen=200)
-        self._scored = self._dropped = self._invalid = 0
+        self._scored = self._invalid = 0
         self._error = ''
 
     def configure(self) -> None:
         part = load_part(self._part)
         weights = self._find_weights(getattr(part, 'model', ''))
-        options = {} if self._alpha < 0 else {'alpha': self._alpha}
-        model = part.load(weights, device=self._device, allow_download=self._download, **options)
+        model = self._load(part, weights)
         names = [name for name in self._cameras if name] or list(model.needs.cameras)
         if model.needs.cameras and len(names) != len(model.needs.cameras):
             raise StartupError(
@@ -100,37 +110,55 @@ class RewardNode(ManagedNode):
         size = (cameras[0].height, cameras[0].width)
         # the first inference is slow; also finds a model that does not run before an episode does
         model.encode(np.zeros((len(cameras), *size, 3), np.uint8))
-        self._model, self._names = model, [camera.name for camera in cameras]
-        self._sets = FrameSets(cameras, self._lockstep)
-        self._samples = self.create_publisher(RewardSample, 'reward/sample', qos.LOG)
-        self._frame_id = cameras[0].frame_id
-        profile = qos.SENSOR
-        if self._lockstep:
-            profile = QoSProfile(
-                history=HistoryPolicy.KEEP_LAST, depth=_LOCKSTEP_QUEUE, reliability=ReliabilityPolicy.RELIABLE
-            )
-        for camera in cameras:
-            self.create_subscription(
-                Image, camera.topic, lambda m, name=camera.name: self._on_image(name, m), profile
-            )
-        self.create_subscription(EpisodeState, 'episode/state', self._on_episode, qos.STATE)
-        if isinstance(model, PairCritic):
+        self._model = cached(model, folder=self._cache_folder or None)
+        self._names = [camera.name for camera in cameras]
+        robots = list(dict.fromkeys(name.strip('/') for name in self._robots)) or ['']
+        self._worker = RewardWorker(
+            lambda frames: self._model.encode(frames),  # type: ignore[union-attr]
+            self._names,
+            self._on_embeddings,
+            self._batches,
+            len(robots),
+            StillFrames(self._still_below, cameras=len(robots) * len(cameras)),
+            self._inference,
+        )
+        names_of_state = model.needs.state
+        self._states = {
+            name: StateFeed(self, self.spec, name, names_of_state) for name in robots if names_of_state
+        }
+        self._judging = {name: self._judgement.judging(self._model, name, len(cameras)) for name in robots}
+        self.feeds = [
+            RewardFeed(self, name, cameras, self._period, self._lockstep, self._worker.put) for name in robots
+        ]
+        if isinstance(self._model, PairCritic):
             self.create_service(ScorePair, 'reward/score_pair', self._on_pair)
         wall_timer(self, 0.1, self._check_final)
         Diagnostics(self, self._report, self.spec.name)
-        self._closing = False
-        self._worker = threading.Thread(target=self._work, name='scorer', daemon=True)
-        self._worker.start()
         self.get_logger().info(
             f'{model.model} {model.version} from {weights}, cameras {", ".join(self._names)}'
+            + (f', robots {", ".join(robots)}' if robots != [''] else '')
         )
 
+    def activate(self) -> None:
+        for feed in self.feeds:
+            feed.active = True
+
     def deactivate(self) -> None:
-        self._track = None
+        for feed in self.feeds:
+            feed.active, feed.track = False, None
 
     def cleanup(self) -> None:
         self.close()
-        self._track, self._model = None, None
+        self.feeds, self._model = [], None
+
+    def _load(self, part: Any, weights: str) -> RewardModel:
+        options: dict[str, Any] = {} if self._alpha < 0 else {'alpha': self._alpha}
+        if self._runtime != 'torch':
+            options['runtime'] = self._runtime
+        model = part.load(weights, device=self._device, allow_download=self._download, **options)
+        if getattr(model, 'runtime', 'torch') != self._runtime:
+            raise StartupError(f'{self._part} does not run with runtime {self._runtime!r}; use torch')
+        return model
 
     def _find_weights(self, name: str) -> str:
         wanted = self._weights or name
@@ -141,98 +169,38 @@ class RewardNode(ManagedNode):
         except FileNotFoundError:
             return wanted  # the model says what is wrong, with the name the user gave
 
-    def _on_image(self, name: str, message: Image) -> None:
-        stamp = convert.seconds(message.header.stamp)
-        for frames in self._sets.add(name, stamp, message, time.monotonic()):
-            self._offer(frames)
-
-    def _offer(self, frames: FrameSet) -> None:
-        """Queue a set if the running episode is due for a sample."""
-        track = self._track
-        if track is None or not self.active:
-            return
-        if track.ended is not None:
-            self._check_final()
-            return
-        if frames.stamp < track.due - 1e-6 or frames.stamp <= track.last:
-            return
-        while track.due <= frames.stamp + 1e-6:
-            track.due += self._period
-        self._queue(track, frames, False)
-
-    def _queue(self, track: _Track, frames: FrameSet, final: bool) -> None:
-        keep = track.last < 0 or final  # the first and the last frame are never dropped
-        track.last = frames.stamp
-        with self._wake:
-            limit = _LOCKSTEP_QUEUE if self._lockstep else _LIVE_QUEUE
-            waiting = [job for job in self._jobs if not job[2]]
-            if len(waiting) >= limit:
-                # behind: what is new matters more than what is old
-                self._jobs.remove(waiting[0])
-                self._dropped += 1
-            self._jobs.append((track, frames, keep))
-            self._wake.notify()
-
-    def _on_episode(self, message: EpisodeState) -> None:
-        track = self._track
-        if message.phase == EpisodeState.RUNNING:
-            if track is not None and track.episode_id == message.episode_id:
-                return
-            started = convert.seconds(message.started)
-            self._track = _Track(message.episode_id, message.task, started)
-            for frames in list(self._sets.recent):  # frames can overtake the news of the start
-                self._offer(frames)
-            return
-        if track is None or track.episode_id != message.episode_id or track.ended is not None:
-            return
-        if message.phase == EpisodeState.ENDED:
-            track.ended = convert.seconds(message.ended) or float('inf')
-            track.deadline = time.monotonic() + _FINAL_WAIT_S
-            self._check_final()
-
     def _check_final(self) -> None:
-        """Queue the last set of an ended episode once it is here, or once waiting for it is pointless."""
-        track = self._track
-        if track is None or track.ended is None:
-            return
-        before = [s for s in self._sets.recent if s.stamp <= track.ended + 1e-6]
-        newest = self._sets.recent[-1].stamp if self._sets.recent else -1.0
-        if newest < track.ended - 1e-6 and time.monotonic() < track.deadline:
-            return
-        self._track = None
-        if before and before[-1].stamp > track.last and self.active:
-            self._queue(track, before[-1], True)
+        for feed in self.feeds:
+            feed.check_final()
 
-    def _work(self) -> None:
-        while True:
-            with self._wake:
-                self._wake.wait_for(lambda: self._jobs or self._closing)
-                if self._closing:
-                    return
-                track, frames, _ = self._jobs.popleft()
-            try:
-                reward = self._score(track, frames)
-            except Exception as error:  # a failing model must neither end the thread nor stay unseen
-                reward = self._failed(frames.stamp, error)
-            self._publish(track, frames, reward)
+    def _on_embeddings(self, job: Job, embeddings: np.ndarray | Exception) -> None:
+        """Score and publish; called by the worker."""
+        if isinstance(embeddings, Exception):
+            reward = self._failed(job.frames.stamp, embeddings)
+        else:
+            reward = self._score(job, embeddings)
+        self._publish(job, reward)
 
-    def _score(self, track: _Track, frames: FrameSet) -> Reward:
+    def _score(self, job: Job, embeddings: np.ndarray) -> Reward:
         assert self._model is not None
-        views = stack_views({n: convert.image_array(m) for n, m in frames.images.items()}, self._names)
+        track = job.track
+        states = self._states.get(job.feed.namespace)
+        state = None if states is None else states.at(job.frames.stamp)  # may wait: not in a callback
         with self._inference:
             if track.scorer is None:
-                track.scorer = EpisodeScorer(self._model, track.text, self._stride, self._done)
-            return track.scorer.add(frames.stamp, self._model.encode(views))
+                judge = self._judging[job.feed.namespace].new()
+                track.scorer = EpisodeScorer(self._model, track.text, self._stride, judge=judge)
+            return track.scorer.add(job.frames.stamp, embeddings, state)
 
     def _failed(self, stamp: float, error: Exception) -> Reward:
         assert self._model is not None
         return invalid_reward(self._model, stamp, f'{type(error).__name__}: {error}')
 
-    def _publish(self, track: _Track, frames: FrameSet, reward: Reward) -> None:
+    def _publish(self, job: Job, reward: Reward) -> None:
         reward.camera = ','.join(self._names)
-        message = convert.reward_msg(reward, track.episode_id, track.text, self._frame_id)
-        message.latency_s = time.monotonic() - frames.received
-        self._samples.publish(message)
+        message = convert.reward_msg(reward, job.track.episode_id, job.track.text, job.feed.frame_id)
+        message.latency_s = time.monotonic() - job.frames.received
+        job.feed.samples.publish(message)
         self._latency.append(message.latency_s)
         self._scored += 1
         self._error = reward.reason
@@ -267,29 +235,30 @@ class RewardNode(ManagedNode):
 
     def _report(self) -> tuple[bytes, str, dict]:
         latency = np.array(list(self._latency)) if self._latency else np.zeros(1)
-        values = {
+        values: dict[str, Any] = {
             'model': self._model.model if self._model else '',
             'scored': self._scored,
             'invalid': self._invalid,
-            'dropped': self._dropped,
-            'queued': len(self._jobs),
-            'frame_sets': self._sets.count if self._model else 0,
+            **(self._worker.report() if self._worker else {}),
+            'frame_sets': sum(feed.sets.count for feed in self.feeds),
             'latency_ms_p50': f'{1e3 * np.median(latency):.1f}',
             'latency_ms_p99': f'{1e3 * np.quantile(latency, 0.99):.1f}',
         }
         if self._error:
             return Diagnostics.ERROR, self._error, values
-        missing = self._sets.missing() if self._model else []
-        if missing:
-            return Diagnostics.WARN, f'no frame from camera {", ".join(missing)}', values
-        return Diagnostics.OK, 'scoring' if self._track else 'no episode', values
+        if values.get('lost'):
+            return Diagnostics.ERROR, 'first or last frames of episodes were lost: encoder stuck', values
+        for feed in self.feeds:
+            missing = feed.sets.missing()
+            if missing:
+                of = f' of {feed.namespace}' if feed.namespace else ''
+                return Diagnostics.WARN, f'no frame from camera {", ".join(missing)}{of}', values
+        running = any(feed.track for feed in self.feeds)
+        return Diagnostics.OK, 'scoring' if running else 'no episode', values
 
     def close(self) -> None:
-        with self._wake:
-            self._closing = True
-            self._wake.notify()
         if self._worker is not None:
-            self._worker.join(2.0)
+            self._worker.close()
 
 
 def main() -> None:

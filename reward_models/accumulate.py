@@ -23,9 +23,9 @@ class ProgressAccumulator:
     """Progress of one episode from pair scores at a fixed stride and an absolute anchor.
 
     The accumulated value alone drifts (its fixed point under zero-mean noise is 0.5); the anchor, the
-    score of (first frame, present frame), pulls it back: progress is their mean. Samples may be denser
-    than the stride: each starts from the newest sample at least one stride older, so nothing is counted
-    twice.
+    progress that one look at the present frame (beside the first one) gives, pulls it back: progress is
+    their mean. Samples may be denser than the stride: each starts from the newest sample at least one stride
+    older, so nothing is counted twice.
 
     Args:
         stride_s: seconds between the two frames of a pair.
@@ -44,12 +44,12 @@ class ProgressAccumulator:
         old = [s for s, _ in self._samples if s <= stamp - self.stride_s + 1e-6]
         return old[-1] if old else self._samples[0][0]
 
-    def start(self, stamp: float) -> None:
-        """The first frame: progress 0."""
-        self._samples = [(stamp, 0.0)]
+    def start(self, stamp: float, value: float = 0.0) -> None:
+        """The first frame; ``value`` is its progress in [0, 1] where the model can tell."""
+        self._samples = [(stamp, min(1.0, max(0.0, value)))]
 
     def add(self, stamp: float, delta: float, anchor: float) -> float:
-        """Progress at ``stamp`` from the pair (base(stamp), stamp) and the anchor (first frame, stamp)."""
+        """Progress at ``stamp`` from the pair (base(stamp), stamp) and the anchor of ``stamp``."""
         base = self.base(stamp)
         if base is None or not math.isfinite(delta) or not math.isfinite(anchor):
             raise ValueError('start() comes first, and scores must be finite')

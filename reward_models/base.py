@@ -24,11 +24,30 @@ class RewardModelError(ValueError):
 
 @dataclass(frozen=True)
 class Needs:
-    """What a model looks at: ``pair`` (two moments), ``text``, ``cameras`` (empty: any, averaged)."""
+    """What a model looks at.
+
+    Attributes:
+        pair: two moments instead of one.
+        text: the instruction.
+        cameras: views by name; empty: any, averaged.
+        state: names in ``ScoreRequest.state``.
+        action: the executed or proposed action chunk.
+        goal: an image of the goal.
+        reference: an ordered demonstration in context (one-shot).
+        window: frames an item must hold, the newest last.
+        each_view: it can be asked about one view alone, the others masked; that views agree means nothing
+            of a model that does not look at the mask.
+    """
 
     pair: bool = False
     text: bool = True
     cameras: tuple[str, ...] = ()
+    state: tuple[str, ...] = ()
+    action: bool = False
+    goal: bool = False
+    reference: bool = False
+    window: int = 1
+    each_view: bool = False
 
 
 @dataclass
@@ -41,6 +60,11 @@ class ScoreRequest:
         neg_text: wrong instructions per item; empty: the margin is not measured.
         mask: bool [B, T, V], false where a view is missing; None: all present.
         emb: float32 [B, T, V, D] from the same model's ``encode``, so that a frame is encoded once.
+        stamps: float64 [B, T] capture times [s].
+        state: name -> float32 [B, T, d] in SI units (m, rad, m/s, N), named as the task's state.
+        action: float32 [B, H, A] physical joint targets (rad, gripper m) from the last frame on.
+        goal: float32 [B, V, D] embeddings of the goal.
+        reference: float32 [B, R, V, D] embeddings of one demonstration, oldest first.
     """
 
     text: Sequence[str]
@@ -48,6 +72,11 @@ class ScoreRequest:
     neg_text: Sequence[Sequence[str]] = ()
     mask: np.ndarray | None = None
     emb: np.ndarray | None = None
+    stamps: np.ndarray | None = None
+    state: Mapping[str, np.ndarray] = field(default_factory=dict)
+    action: np.ndarray | None = None
+    goal: np.ndarray | None = None
+    reference: np.ndarray | None = None
 
     def check(self, frames_at_least: int = 1) -> tuple[int, int, int]:
         """(B, T, V), or RewardModelError saying what does not fit."""
@@ -80,11 +109,13 @@ class Score:
     Attributes:
         kind: what ``value`` is; its unit and range follow from it (RewardSample.msg).
         value: float32 [B], of the last frame (or of the pair).
-        per_frame: float32 [B, T], or None for pairs.
+        per_frame: float32 [B, T]; of pairs the absolute progress of both, or None where it is not known.
         std: float32 [B], in the unit of ``value``.
         done_prob: float32 [B], probability that the instruction is fulfilled in the last frame.
         margin: float32 [B], value(text) - best value(neg_text).
         valid: bool [B]; false: the learner must not use it.
+        ood: float32 [B], distance to what the model knows: 0 inside its calibration set, 1 at the
+            distance of its 95th percentile, more beyond.
     """
 
     kind: RewardKind
@@ -97,6 +128,7 @@ class Score:
     version: str
     per_frame: np.ndarray | None = None
     latency_ms: float = float('nan')
+    ood: np.ndarray | None = None
 
 
 @runtime_checkable
@@ -132,6 +164,78 @@ class PairCritic(RewardModel, Protocol):
 
     def delta(self, request: ScoreRequest) -> Score:
         """Progress from ``frames[:, 0]`` to ``frames[:, 1]``, in [-1, 1]."""
+        ...
+
+
+@dataclass(frozen=True)
+class Trajectory:
+    """What shaping looks at: T transitions of one episode, oldest first.
+
+    Attributes:
+        potential: float [T + 1] in [0, 1], before every transition and after the last one.
+        terminal: it really ended, in success or failure; false: time ran out or it was cut, so a learner
+            bootstraps there.
+        outcome: 1 success, 0 failure, NaN unknown; from another source than the potential (a person, a
+            predicate).
+        process: float [T] scores of single steps, in their model's unit; None: 0.
+        sparse: float [T], the separate success signal; None: ``outcome`` at the last step of a terminal one.
+        discount: gamma of one transition.
+        trust: in [0, 1], one for the whole episode.
+        text: the instruction.
+        signals: further totals by name that gates may ask for, such as safety.
+    """
+
+    potential: np.ndarray
+    terminal: bool = False
+    outcome: float = float('nan')
+    process: np.ndarray | None = None
+    sparse: np.ndarray | None = None
+    discount: float = 1.0
+    trust: float = 1.0
+    text: str = ''
+    signals: Mapping[str, float] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.potential) - 1
+
+    def success_signal(self) -> np.ndarray:
+        """``sparse``, or what follows from the outcome; float64 [T]."""
+        if self.sparse is not None:
+            return np.asarray(self.sparse, np.float64)
+        signal = np.zeros(len(self))
+        if self.terminal and len(self) and np.isfinite(self.outcome):
+            signal[-1] = self.outcome
+        return signal
+
+
+@runtime_checkable
+class RewardTransform(Protocol):
+    """Shaping and credit: rewards of an episode's steps to other rewards of the same steps."""
+
+    def __call__(self, rewards: np.ndarray, trajectory: Trajectory) -> np.ndarray:
+        """float64 [T] to float64 [T]. Raises RewardModelError for what cannot be shaped."""
+        ...
+
+
+@runtime_checkable
+class Calibrator(Protocol):
+    """Scores of one model to potentials."""
+
+    def to_potential(self, score: Score, text: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+        """Phi [B] in [0, 1] and its standard deviation [B]; NaN where the score is not valid."""
+        ...
+
+
+@runtime_checkable
+class DoneDetector(Protocol):
+    """Whether the instruction is fulfilled, from what several views say over time."""
+
+    def add(self, stamp: float, views: Mapping[str, float], veto: bool = False) -> bool:
+        """Take one moment [s]: view -> done probability, and whether a predicate objects. True: done."""
+        ...
+
+    def reset(self) -> None:
+        """Begin a new episode."""
         ...
 
 

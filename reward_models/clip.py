@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 
 from apprentice.reward_models.base import Needs, RewardModelError, Score, ScoreRequest
+from apprentice.reward_models.clip_onnx import default_folder, use_runtime
 from apprentice.reward_models.encoder import ClipEncoder
 from apprentice.reward_models.files import read_json
 from apprentice.reward_models.prompts import Prompts
@@ -75,8 +76,9 @@ class ClipReward:
             raise RewardModelError(f'alpha must lie in [0, 1], got {alpha}')
         self.encoder, self.alpha = encoder, alpha
         self.prompts = prompts or Prompts()
-        self.needs = Needs(cameras=tuple(cameras))
-        self.version = encoder.version
+        self.needs = Needs(cameras=tuple(cameras), each_view=True)
+        self.version, self.runtime = encoder.version, encoder.runtime
+        self.encoder_identity = encoder.identity
         self._scale = 1.0 / temperature if temperature else encoder.logit_scale
 
     @classmethod
@@ -87,14 +89,23 @@ class ClipReward:
         allow_download: bool = False,
         alpha: float | None = None,
         prompts: dict[str, Any] | None = None,
+        runtime: str = 'torch',
+        onnx: str | Path = '',
         **_: Any,
     ) -> ClipReward:
         """Load any open_clip model (see :meth:`ClipEncoder.load`).
 
         A ``reward.json`` beside the weights gives prompts, alpha, cameras and temperature; the arguments
         override it. Other models use ``prompts``, or the instruction itself as the goal.
+
+        Args:
+            runtime: of the image tower: torch, torch-bf16, onnx or onnx-int8 (CPU). The text tower, which
+                reads each text once, stays with torch.
+            onnx: folder made by ``apprentice export clip-onnx``; empty: ``onnx`` beside the weights.
         """
         encoder = ClipEncoder.load(weights, device, allow_download)
+        if runtime != 'torch':
+            use_runtime(encoder, runtime, onnx or default_folder(weights))
         path = Path(str(weights)).expanduser()
         file = (path if path.is_dir() else path.parent) / REWARD
         config = read_json(file) if path.exists() and file.is_file() else {}

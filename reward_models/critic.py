@@ -1,5 +1,5 @@
 # Copyright 2026 The Apprentice authors. SPDX-License-Identifier: Apache-2.0
-"""A pairwise progress critic on frozen CLIP embeddings, after VLAC (arXiv 2509.15937).
+"""A pairwise progress critic on frozen embeddings, after VLAC (arXiv 2509.15937).
 
 Each image of a pair gets a progress p in [0, 1] that may depend on the other image; the same network
 serves both places, so that p(after) - p(before) changes sign exactly when the pair is turned round and
@@ -7,11 +7,15 @@ is exactly 0 for two equal images. The signed score is what :func:`accumulate.st
 
     c = (p_after - p_before) / (1 - p_before)   forward: the share of the remaining task
     c = (p_after - p_before) / p_before         backward: the share of what was reached
+
+A demonstration of the task, ``ScoreRequest.reference``, may be in context; the weights work with and without.
 """
 
 from __future__ import annotations
 
+import hashlib
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -20,41 +24,16 @@ import torch
 from torch import nn
 
 from apprentice.reward_models.base import Needs, RewardModelError, Score, ScoreRequest
-from apprentice.reward_models.clip import ClipReward
+from apprentice.reward_models.critic_network import Member
+from apprentice.reward_models.eyes import Eye, load_eye
 from apprentice.reward_models.files import read_json
 from apprentice.robot.types import RewardKind
 
 CONFIG = 'critic_config.json'
 WEIGHTS = 'critic.safetensors'
 FLOOR = 0.1  # a smaller denominator would turn noise near the ends into large scores
-
-
-class Member(nn.Module):
-    """One member of the ensemble. Inputs: views [N, V * D] and text [N, D], unit embeddings."""
-
-    def __init__(self, views: int, dim: int, width: int = 96):
-        super().__init__()
-        # the products let text select what it names
-        self.align = nn.Linear(dim, dim, bias=False)
-        self.trunk = nn.Sequential(
-            nn.Linear(views * dim * 2 + dim, width),
-            nn.LayerNorm(width),
-            nn.GELU(),
-            nn.Linear(width, width),
-            nn.GELU(),
-        )
-        self.pair = nn.Sequential(nn.Linear(2 * width, width), nn.GELU(), nn.Linear(width, 1))
-        self.done = nn.Linear(width, 1)
-        self._views = views
-
-    def features(self, views: torch.Tensor, text: torch.Tensor) -> torch.Tensor:
-        selected = views * self.align(text).repeat(1, self._views)
-        scale = float(text.shape[1]) ** 0.5  # unit vectors have entries of 1 / sqrt(D)
-        return self.trunk(torch.cat([views * scale, selected * scale, text * scale], dim=1))
-
-    def progress(self, of: torch.Tensor, given: torch.Tensor) -> torch.Tensor:
-        """Logit of the progress of ``of`` when it is compared with ``given``; [N]."""
-        return self.pair(torch.cat([of, given], dim=1)).squeeze(1)
+REFERENCE = 8  # frames of a demonstration that are looked at, evenly spread
+_BATCH = 512  # frames through a trunk at once
 
 
 def signed_score(before: np.ndarray, after: np.ndarray) -> np.ndarray:
@@ -68,26 +47,37 @@ class ProgressCritic:
     """Signed progress between two moments, and whether the task is done; an ensemble gives ``std``.
 
     Args:
-        clip: encoder, prompts and cameras; its weights stay frozen.
+        eye: makes embeddings of images and texts; nothing in it is trained.
         members: of the ensemble.
         version: of the critic's weights.
+        calibration: (a, b): ``done_prob`` is sigmoid(a * logit + b), Platt's, fitted on attempts that the
+            weights were not trained on.
     """
 
     kind = RewardKind.PROGRESS_DELTA
     model = 'critic'
 
-    def __init__(self, clip: ClipReward, members: nn.ModuleList, cameras: tuple[str, ...], version: str = ''):
-        self.clip, self.members, self.version = clip, members.eval().requires_grad_(False), version
-        self.members.to(clip.encoder.device)
+    def __init__(
+        self,
+        eye: Eye,
+        members: nn.ModuleList,
+        cameras: tuple[str, ...],
+        version: str = '',
+        calibration: tuple[float, float] = (1.0, 0.0),
+    ):
+        self.eye, self.members, self.version = eye, members.eval().requires_grad_(False), version
+        self.members.to(eye.device)
+        self.calibration = calibration
         self.needs = Needs(pair=True, cameras=cameras)
 
     @classmethod
     def load(
         cls, weights: str | Path, device: str = 'cpu', allow_download: bool = False, **_: Any
     ) -> ProgressCritic:
-        """Load a critic's folder; its configuration names the CLIP model it was trained on.
+        """Load a critic's folder.
 
-        Raises RewardModelError if files are missing, or if the CLIP weights are not those it was trained on.
+        Raises RewardModelError if files are missing, or if it looks through CLIP weights that are not those
+        it was trained on.
         """
         from safetensors.torch import load_file
 
@@ -99,61 +89,77 @@ class ProgressCritic:
             )
         config = read_json(folder / CONFIG)
         try:
-            source, version = config['encoder'], config['encoder_version']
-            cameras, dim = tuple(config['cameras']), int(config['dim'])
+            cameras, width = tuple(config['cameras']), int(config['width'])
+            slope, offset = config['calibration']
+            eye = load_eye(config, folder, device, allow_download)
             members = nn.ModuleList(
-                Member(len(cameras), dim, int(config['width'])) for _ in range(config['members'])
+                Member(eye.trunk(len(cameras), width), width) for _ in range(config['members'])
             )
-        except (KeyError, TypeError) as error:
-            raise RewardModelError(f'{folder / CONFIG}: missing or wrong {error}') from None
-        local = folder / source
-        clip = ClipReward.load(local if local.exists() else source, device, allow_download)
-        if clip.version != version:
+        except (KeyError, TypeError, ValueError) as error:
+            if isinstance(error, RewardModelError):
+                raise
             raise RewardModelError(
-                f'critic {folder} was trained on CLIP weights {version}, but {source} is {clip.version}; '
-                'train it again with `apprentice train critic`'
-            )
+                f'{folder / CONFIG}: missing or wrong {error}; made by an older version? Train it again with '
+                '`apprentice train critic`'
+            ) from None
         try:
             state = load_file(folder / WEIGHTS)
             members.load_state_dict({name: value.float() for name, value in state.items()})
         except Exception as error:  # safetensors and torch raise their own kinds
             raise RewardModelError(f'{folder / WEIGHTS} does not fit {CONFIG}: {error}') from error
-        return cls(clip, members, cameras, str(config.get('version', '')))
+        version = hashlib.sha256((folder / WEIGHTS).read_bytes()).hexdigest()[:12]
+        return cls(eye, members, cameras, version, (float(slope), float(offset)))
 
     def encode(self, frames: np.ndarray) -> np.ndarray:
-        return self.clip.encode(frames)
+        return self.eye.encode(frames)
 
     def negatives(self, text: str) -> list[str]:
-        return self.clip.negatives(text)
+        return self.eye.negatives(text)
 
     def delta(self, request: ScoreRequest) -> Score:
-        """Signed progress [-1, 1] from frame 0 to frame 1; ``done_prob`` and ``margin`` of frame 1."""
+        """Signed progress [-1, 1] from frame 0 to frame 1; ``done_prob`` and ``margin`` of frame 1.
+
+        ``per_frame`` [B, 2] is the absolute progress of both, each seen beside the other.
+        """
         began = time.perf_counter()
         b, _, v = request.check(frames_at_least=2)
-        emb = self._embeddings(request, v)
-        value, std = self._delta(emb[:, 0], emb[:, 1], request.text)
-        done = self._done(emb[:, 1], request.text)
+        emb = self._embeddings(request, v)[:, :2]
+        value, std, pair, done = self._compare(emb[:, 0], emb[:, 1], request.text, request.reference)
         margin = np.full(b, np.nan, np.float32)
-        for i in range(b if request.neg_text else 0):
-            wrong = list(request.neg_text[i])
-            if wrong:
-                pair = np.repeat(emb[i : i + 1], len(wrong), axis=0)
-                margin[i] = value[i] - self._delta(pair[:, 0], pair[:, 1], wrong)[0].max()
-        return self._score(RewardKind.PROGRESS_DELTA, value, std, done, margin, None, began, request)
+        rows, wrong = _flat(request.neg_text)
+        if len(rows):
+            reference = None if request.reference is None else request.reference[rows]
+            others = self._compare(emb[rows, 0], emb[rows, 1], wrong, reference)[0]
+            for row in np.unique(rows):
+                margin[row] = value[row] - others[rows == row].max()
+        return self._score(RewardKind.PROGRESS_DELTA, value, std, done, margin, pair, began, request)
 
     def score(self, request: ScoreRequest) -> Score:
-        """Absolute progress [0, 1] of every frame, from the pair (first frame, frame)."""
+        """Absolute progress [0, 1] of every frame, each seen beside the first one."""
         began = time.perf_counter()
         b, t, v = request.check()
         emb = self._embeddings(request, v)
-        per_frame, std = np.zeros((b, t), np.float32), np.zeros(b, np.float32)
-        for j in range(t):
-            value, std = self._delta(emb[:, 0], emb[:, j], request.text)
-            per_frame[:, j] = np.maximum(value, 0.0)
-        done = self._done(emb[:, -1], request.text)
+        first, last = np.repeat(emb[:, 0], t, axis=0), emb.reshape(b * t, *emb.shape[2:])
+        reference = None if request.reference is None else np.repeat(request.reference, t, axis=0)
+        texts = [text for text in request.text for _ in range(t)]
+        _, std, pair, done = self._compare(first, last, texts, reference)
+        per_frame = np.ascontiguousarray(pair[:, 1].reshape(b, t))
         margin = np.full(b, np.nan, np.float32)
+        rows, wrong = _flat(request.neg_text)
+        if len(rows):
+            reference = None if request.reference is None else request.reference[rows]
+            others = self._compare(emb[rows, 0], emb[rows, -1], wrong, reference)[2][:, 1]
+            for row in np.unique(rows):
+                margin[row] = per_frame[row, -1] - others[rows == row].max()
         return self._score(
-            RewardKind.ABS_PROGRESS, per_frame[:, -1].copy(), std, done, margin, per_frame, began, request
+            RewardKind.ABS_PROGRESS,
+            per_frame[:, -1].copy(),
+            np.ascontiguousarray(std.reshape(b, t)[:, -1]),
+            np.ascontiguousarray(done.reshape(b, t)[:, -1]),
+            margin,
+            per_frame,
+            began,
+            request,
         )
 
     def _embeddings(self, request: ScoreRequest, views: int) -> np.ndarray:
@@ -161,35 +167,66 @@ class ProgressCritic:
             raise RewardModelError(f'this critic needs the views {self.needs.cameras}, got {views}')
         return request.emb if request.emb is not None else self.encode(request.frames)  # type: ignore[arg-type]
 
-    def _tensors(self, emb: np.ndarray, text: Any) -> tuple[torch.Tensor, torch.Tensor]:
-        device = self.clip.encoder.device
-        views = torch.from_numpy(np.ascontiguousarray(emb, np.float32)).reshape(len(emb), -1).to(device)
-        return views, torch.from_numpy(self.clip.encoder.text(list(text))).to(device)
-
     @torch.inference_mode()
-    def _delta(self, before: np.ndarray, after: np.ndarray, text: Any) -> tuple[np.ndarray, np.ndarray]:
-        old, words = self._tensors(before, text)
-        new, _ = self._tensors(after, text)
-        scores = []
+    def _compare(
+        self, before: np.ndarray, after: np.ndarray, text: Sequence[str], reference: np.ndarray | None
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        """Signed score [N], its spread [N], progress of both [N, 2], done probability of ``after`` [N].
+
+        Args:
+            before, after: embeddings [N, V, D].
+            reference: [N, R, V, D].
+        """
+        # many items share frames, text or reference: each is looked at once
+        said, which = np.unique(np.asarray(text, dtype=object).astype(str), return_inverse=True)
+        words = torch.from_numpy(self.eye.text(list(said)))
+        old, old_rows = _distinct(before, which)
+        new, new_rows = _distinct(after, which)
+        scores, pairs, done = [], [], []
         for member in cast('list[Member]', self.members):
-            a, b = member.features(old, words), member.features(new, words)
-            scores.append(
-                signed_score(
-                    member.progress(a, b).sigmoid().cpu().numpy(),
-                    member.progress(b, a).sigmoid().cpu().numpy(),
-                )
-            )
-        stacked = np.stack(scores)
-        return stacked.mean(axis=0), stacked.std(axis=0)
+            a = self._features(member, old, words)[old_rows]
+            b = self._features(member, new, words)[new_rows]
+            if reference is None:
+                a, b = member.in_context(a, None), member.in_context(b, None)
+            else:
+                shown = self._shown(member, reference, which, words)
+                a, b = member.in_context(a, shown), member.in_context(b, shown)
+            p = torch.stack([member.progress(a, b), member.progress(b, a)], dim=1).sigmoid().cpu().numpy()
+            pairs.append(p)
+            scores.append(signed_score(p[:, 0], p[:, 1]))
+            done.append(member.done(b).squeeze(1).cpu().numpy())
+        stacked, slope_offset = np.stack(scores), self.calibration
+        logit = slope_offset[0] * np.stack(done).mean(axis=0) + slope_offset[1]
+        probability = 1.0 / (1.0 + np.exp(-np.clip(logit, -30, 30)))
+        pair = np.stack(pairs).mean(axis=0)
+        return (
+            stacked.mean(axis=0).astype(np.float32),
+            stacked.std(axis=0).astype(np.float32),
+            pair.astype(np.float32),
+            probability.astype(np.float32),
+        )
 
-    @torch.inference_mode()
-    def _done(self, emb: np.ndarray, text: Any) -> np.ndarray:
-        views, words = self._tensors(emb, text)
-        done = [
-            member.done(member.features(views, words)).squeeze(1).sigmoid().cpu().numpy()
-            for member in cast('list[Member]', self.members)
-        ]
-        return np.stack(done).mean(axis=0)
+    def _features(
+        self, member: Member, items: tuple[np.ndarray, np.ndarray], words: torch.Tensor
+    ) -> torch.Tensor:
+        """Features [M, width] of distinct embeddings [M, V, D] under the texts of these numbers [M]."""
+        emb, which = items
+        parts = []
+        for start in range(0, len(emb), _BATCH):
+            views = torch.from_numpy(np.ascontiguousarray(emb[start : start + _BATCH], np.float32))
+            text = words[torch.from_numpy(which[start : start + _BATCH])]
+            parts.append(member.trunk(views.flatten(1).to(self.eye.device), text.to(self.eye.device)))
+        return torch.cat(parts)
+
+    def _shown(
+        self, member: Member, reference: np.ndarray, which: np.ndarray, words: torch.Tensor
+    ) -> torch.Tensor:
+        rows = np.linspace(0, reference.shape[1] - 1, REFERENCE).round().astype(int)
+        demo, demo_rows = _distinct(reference[:, rows], which)
+        emb, numbers = demo
+        flat = emb.reshape(-1, *emb.shape[2:]), np.repeat(numbers, REFERENCE)
+        shown = self._features(member, flat, words).reshape(len(emb), REFERENCE, -1)
+        return shown[demo_rows]
 
     def _score(self, kind, value, std, done, margin, per_frame, began, request) -> Score:
         present = np.ones(len(value), bool) if request.mask is None else request.mask.all(axis=(1, 2))
@@ -205,3 +242,23 @@ class ProgressCritic:
             per_frame=per_frame,
             latency_ms=(time.perf_counter() - began) * 1e3,
         )
+
+
+def _flat(wrong: Sequence[Sequence[str]]) -> tuple[np.ndarray, list[str]]:
+    """Item number and text of all wrong instructions."""
+    pairs = [(row, text) for row, texts in enumerate(wrong) for text in texts]
+    return np.array([row for row, _ in pairs], int), [text for _, text in pairs]
+
+
+def _distinct(emb: np.ndarray, which: np.ndarray) -> tuple[tuple[np.ndarray, np.ndarray], np.ndarray]:
+    """Distinct (embedding, text number) among N items, and where each of the N is among them."""
+    index: dict[tuple[bytes, int], int] = {}
+    place = np.empty(len(emb), int)
+    kept: list[int] = []
+    for row, (one, number) in enumerate(zip(emb, which, strict=True)):
+        key = hashlib.blake2b(one.tobytes(), digest_size=16).digest(), int(number)
+        if key not in index:
+            index[key] = len(kept)
+            kept.append(row)
+        place[row] = index[key]
+    return (emb[kept], which[kept]), place

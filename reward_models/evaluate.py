@@ -1,112 +1,221 @@
 # Copyright 2026 The Apprentice authors. SPDX-License-Identifier: Apache-2.0
-"""Judge a reward model against the truth, beside baselines that know nothing about the task."""
+"""Judge a reward model against the truth, beside baselines that know nothing about the task.
+
+Papers define these numbers differently; the definitions here are those of :func:`evaluate`.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 
-from apprentice.reward_models.base import PairCritic, RewardModel
-from apprentice.reward_models.metrics import roc_auc, spearman, value_order_correlation
-from apprentice.reward_models.online import EpisodeScorer
+from apprentice.reward_models.metrics import (
+    average_precision,
+    best_of_n,
+    calibration_error,
+    pair_accuracy,
+    roc_auc,
+    spearman,
+    value_order_correlation,
+)
+from apprentice.reward_models.showing import NEAR_MISS, OTHER_OBJECT, SUCCESS, Curve, Showing, Truth
+
+CERTAIN, IN_A_ROW = 0.95, 3  # an attempt is called a success at this done probability, samples in a row
+BEST_OF = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 
 
 @dataclass
-class Truth:
-    """One attempt with its ground truth; never used for training.
+class Judgement:
+    """Numbers of one model, and what the plots need.
 
     Attributes:
-        frames: uint8 [T, V, H, W, 3], ``dt`` seconds apart.
-        progress: float [T], staged progress in [0, 1].
-        solved: bool [T], the success predicate.
-        expert: a demonstration, on which the order of time is the order of progress.
+        numbers: by name, see :func:`evaluate`; NaN where the attempts do not allow it.
+        counts: what they were measured on: attempts by kind, ``false_success`` and ``failed`` as counts.
+        best_of: n -> mean true score of the best of n by this model.
+        curves: (kind, stamps, progress) of some attempts.
+        ends: (done probability, success) of every attempt's last frame.
     """
 
-    frames: np.ndarray
-    text: str
-    progress: np.ndarray
-    solved: np.ndarray
-    expert: bool
-    dt: float = 0.1
+    numbers: dict[str, float]
+    counts: dict[str, int]
+    best_of: dict[int, float] = field(default_factory=dict)
+    curves: list[tuple[str, np.ndarray, np.ndarray]] = field(default_factory=list)
+    ends: list[tuple[float, bool]] = field(default_factory=list)
 
 
-Curve = Callable[
-    [Truth, bool, str], tuple[np.ndarray, np.ndarray]
-]  # (truth, reversed, text) -> progress, done
+def evaluate(
+    of: Curve,
+    items: Sequence[Truth],
+    static: int = 12,
+    seed: int = 0,
+    watch: Callable[[Sequence[Truth]], Iterable[Truth]] = iter,
+) -> Judgement:
+    """Numbers of one model on held-out attempts: :func:`see` and :func:`summarise`."""
+    return summarise(see(of, items, static, seed, watch))
 
 
-def model_curve(model: RewardModel, stride_s: float = 1.0) -> Curve:
-    """Progress and done curves of a model; of a single-frame model the value is the progress."""
-    cache: dict[int, np.ndarray] = {}
+def see(
+    of: Curve,
+    items: Sequence[Truth],
+    static: int = 12,
+    seed: int = 0,
+    watch: Callable[[Sequence[Truth]], Iterable[Truth]] = iter,
+) -> list[Seen]:
+    """What a model says of attempts, in every way they are shown.
 
-    def curve(item: Truth, backwards: bool, text: str) -> tuple[np.ndarray, np.ndarray]:
-        emb = cache.setdefault(id(item), model.encode(item.frames))
-        scorer = EpisodeScorer(model, text, stride_s)
-        order = emb[::-1] if backwards else emb
-        rewards = [scorer.add(i * item.dt, e) for i, e in enumerate(order)]
-        pair = isinstance(model, PairCritic)
-        return (
-            np.array([r.progress if pair else r.value for r in rewards]),
-            np.array([r.done_prob for r in rewards]),
+    Args:
+        static: so many successes are frozen.
+        watch: passes the attempts on, e.g. with a progress bar.
+    """
+    return [Seen.of(of, item, i < static, seed) for i, item in enumerate(watch(_good_first(items)))]
+
+
+def summarise(seen: Sequence[Seen]) -> Judgement:
+    """The numbers; cameras that were moved count only where the name says so.
+
+    - ``voc``: mean over successes of the Spearman correlation of progress with time, until it is solved;
+      ``voc_rewound``: of successes shown backwards.
+    - ``auroc``, ``auprc``: last done probability against success; ``auroc_value``: last progress.
+      ``auroc_near``, ``auroc_other``: successes against near misses, or attempts at another object, only.
+    - ``pair_accuracy``: a success ends with more progress than a failure of its group; mean over groups.
+    - ``margin``: of the matrix of successes x instructions, the diagonal less the rest of its row: last
+      progress under the own instruction less the mean under the wrong ones, mean over successes;
+      ``margin_worst``: less the highest of them.
+    - ``ece``: of the last done probability, 10 bins.
+    - ``false_success``: share of the attempts that are no success in which done probability is at least
+      CERTAIN for IN_A_ROW samples; ``found_success``: the same of successes.
+    - ``static_credit``: largest rise of progress over 10 s of one still frame (first and middle one, with
+      noise of 2 grey levels), mean.
+    - ``truth``: Spearman correlation with the staged truth over all frames.
+    - ``voc_moved``, ``auroc_moved``: of attempts seen by moved cameras.
+    """
+    moved = [each for each in seen if each.item.moved]
+    seen = [each for each in seen if not each.item.moved]
+    good, bad = [e for e in seen if e.item.success], [e for e in seen if not e.item.success]
+    success = np.array([each.item.success for each in seen], bool)
+    end = np.array([each.end for each in seen])
+    wrongly = sum(each.called for each in bad)
+    known = [each for each in seen if np.all(np.isfinite(each.item.progress))]
+    probable = len(seen) > 0 and all(np.isfinite(e.done[-1]) and 0 <= e.done[-1] <= 1 for e in seen)
+
+    def among(kind: str) -> float:
+        chosen = np.array([each.item.kind in (SUCCESS, kind) for each in seen], bool)
+        return roc_auc(end[chosen], success[chosen])
+
+    numbers = {
+        'voc': _mean([each.voc for each in good]),
+        'voc_rewound': _mean([each.voc_rewound for each in good]),
+        'auroc': roc_auc(end, success),
+        'auprc': average_precision(end, success),
+        'auroc_value': roc_auc(np.array([each.value[-1] for each in seen]), success),
+        'auroc_near': among(NEAR_MISS),
+        'auroc_other': among(OTHER_OBJECT),
+        'pair_accuracy': _within_groups(good, bad),
+        'margin': _mean([each.margin for each in good]),
+        'margin_worst': _mean([each.margin_worst for each in good]),
+        'ece': calibration_error(end, success) if probable else float('nan'),
+        'false_success': wrongly / len(bad) if bad else float('nan'),
+        'found_success': _mean([float(each.called) for each in good]),
+        'static_credit': _mean([credit for each in good for credit in each.credits]),
+        'truth': float('nan'),
+        'voc_moved': _mean([each.voc for each in moved if each.item.success]),
+        'auroc_moved': roc_auc(
+            np.array([each.end for each in moved]), np.array([each.item.success for each in moved], bool)
+        ),
+    }
+    if known:
+        truth = np.concatenate([each.item.progress for each in known])
+        numbers['truth'] = spearman(np.concatenate([each.value for each in known]), truth)
+    counts = {
+        kind: sum(e.item.kind == kind for e in seen) for kind in dict.fromkeys(e.item.kind for e in seen)
+    }
+    counts |= {'false_success': wrongly, 'failed': len(bad), 'moved': len(moved)}
+    return Judgement(
+        numbers,
+        counts,
+        _best_of(seen),
+        [(each.item.kind, each.item.stamps, each.value) for each in seen],
+        [(float(score), bool(s)) for score, s in zip(end, success, strict=True)],
+    )
+
+
+def _good_first(items: Sequence[Truth]) -> list[Truth]:
+    return sorted(items, key=lambda item: not item.success or item.moved)
+
+
+@dataclass
+class Seen:
+    """What a model said of one attempt."""
+
+    item: Truth
+    value: np.ndarray
+    done: np.ndarray
+    voc_rewound: float = float('nan')
+    margin: float = float('nan')
+    margin_worst: float = float('nan')
+    credits: tuple[float, ...] = ()
+
+    @classmethod
+    def of(cls, curve_of: Curve, item: Truth, still: bool, seed: int) -> Seen:
+        seen = cls(item, *curve_of(Showing.whole(item), item.text))
+        if not item.success or item.moved:
+            return seen
+        seen.voc_rewound = value_order_correlation(curve_of(Showing.rewound(item), item.text)[0])
+        if item.wrong:
+            others = [float(curve_of(Showing.whole(item), text)[0][-1]) for text in item.wrong]
+            seen.margin = float(seen.value[-1]) - float(np.mean(others))
+            seen.margin_worst = float(seen.value[-1]) - max(others)
+        if still:
+            frozen = [Showing.frozen(item, row, seed) for row in (0, len(item.frames) // 2)]
+            values = [curve_of(showing, item.text)[0] for showing in frozen]
+            seen.credits = tuple(float(np.max(value) - value[0]) for value in values)
+        return seen
+
+    @property
+    def voc(self) -> float:
+        """After the success there is nothing left to rise for."""
+        solved = self.item.solved
+        return value_order_correlation(
+            self.value[: int(np.argmax(solved)) + 1] if solved.any() else self.value
         )
 
-    return curve
+    @property
+    def end(self) -> float:
+        """Last done probability; the last value of a model that has none."""
+        return float(self.done[-1] if np.isfinite(self.done[-1]) else self.value[-1])
+
+    @property
+    def called(self) -> bool:
+        """Whether it was called a success: a run of IN_A_ROW samples is CERTAIN."""
+        certain = np.where(np.isfinite(self.done), self.done, self.value) >= CERTAIN
+        return len(certain) >= IN_A_ROW and bool(
+            np.any(np.convolve(certain, np.ones(IN_A_ROW), 'valid') > IN_A_ROW - 0.5)
+        )
 
 
-def baselines(seed: int = 0) -> dict[str, Curve]:
-    """Clock (time alone), constant and random curves: what a model must beat."""
-    rng = np.random.default_rng(seed)
-
-    def clock(item: Truth, backwards: bool, text: str) -> tuple[np.ndarray, np.ndarray]:
-        # an online clock does not know when the episode will end
-        values = np.minimum(1.0, np.arange(len(item.frames)) * item.dt / 3.0)
-        return values, values
-
-    def constant(item: Truth, backwards: bool, text: str) -> tuple[np.ndarray, np.ndarray]:
-        return np.full(len(item.frames), 0.5), np.full(len(item.frames), 0.5)
-
-    def random(item: Truth, backwards: bool, text: str) -> tuple[np.ndarray, np.ndarray]:
-        return rng.random(len(item.frames)), rng.random(len(item.frames))
-
-    return {'clock': clock, 'constant': constant, 'random': random}
+def _within_groups(good: Sequence[Seen], bad: Sequence[Seen]) -> float:
+    found = []
+    for group in sorted({each.item.group for each in good}):
+        high, low = ([e.value[-1] for e in some if e.item.group == group] for some in (good, bad))
+        if low:
+            found.append(pair_accuracy(np.array(high), np.array(low)))
+    return _mean(found)
 
 
-def evaluate(curve: Curve, items: Sequence[Truth], wrong: Callable[[str], Sequence[str]]) -> dict[str, float]:
-    """Numbers of one model on held-out attempts.
+def _best_of(seen: Sequence[Seen]) -> dict[int, float]:
+    """Mean over groups of the exact expectation; the true score is the last staged progress, or success."""
+    curves = []
+    for group in sorted({each.item.group for each in seen}):
+        inside = [each for each in seen if each.item.group == group]
+        proxy = np.array([each.value[-1] for each in inside])
+        gold = [float(e.item.progress[-1]) if np.isfinite(e.item.progress[-1]) else float(e.item.success)
+                for e in inside]  # fmt: skip
+        curves.append([best_of_n(proxy, np.array(gold), n) for n in BEST_OF])
+    return dict(zip(BEST_OF, np.mean(curves, axis=0).tolist(), strict=True)) if curves else {}
 
-    Returns:
-        success_auc: of the progress or value, over all frames, against the success predicate.
-        done_auc: the same of the done probability.
-        end_auc: last value of each attempt against whether it succeeded.
-        voc, voc_reversed: mean rank correlation with time on demonstrations, played forward and backward.
-        truth: rank correlation with the staged progress over all frames.
-        margin: mean of final value(instruction) - best value(wrong instruction) on demonstrations.
-        margin_positive: share of demonstrations with a positive margin.
-    """
-    values, dones, truth, solved, ends, ended = [], [], [], [], [], []
-    order, reverse, margins = [], [], []
-    for item in items:
-        value, done = curve(item, False, item.text)
-        values.append(value)
-        dones.append(done)
-        truth.append(item.progress)
-        solved.append(item.solved)
-        ends.append(value[-1])
-        ended.append(bool(item.solved[-1]))
-        if item.expert:
-            order.append(value_order_correlation(value))
-            reverse.append(value_order_correlation(curve(item, True, item.text)[0]))
-            margins.append(value[-1] - max(curve(item, False, text)[0][-1] for text in wrong(item.text)))
-    flat = np.concatenate(values)
-    return {
-        'success_auc': roc_auc(flat, np.concatenate(solved)),
-        'done_auc': roc_auc(np.concatenate(dones), np.concatenate(solved)),
-        'end_auc': roc_auc(np.array(ends), np.array(ended)),
-        'voc': float(np.mean(order)),
-        'voc_reversed': float(np.mean(reverse)),
-        'truth': spearman(flat, np.concatenate(truth)),
-        'margin': float(np.mean(margins)),
-        'margin_positive': float(np.mean(np.array(margins) > 0)),
-    }
+
+def _mean(values: Sequence[float]) -> float:
+    finite = [value for value in values if np.isfinite(value)]
+    return float(np.mean(finite)) if finite else float('nan')

@@ -1,9 +1,10 @@
 # Copyright 2026 The Apprentice authors. SPDX-License-Identifier: Apache-2.0
 """Train the progress critic from demonstrations and failed attempts, with labels a real robot has.
 
-Labels come from time on successful episodes (progress i / T), as in VLAC. Negatives: reversed pairs
-(the network is symmetric), still pairs, instructions that do not match (progress 0, not done). Done is
-0 before 80 % of a success and 1 in its last 5 %; every frame of a failed episode is 0.
+Labels come from time on successful episodes (progress i / T), as in VLAC (arXiv 2509.15937). Negatives:
+reversed pairs (the network is symmetric), stagnation (frames that hardly differ, in failures too),
+instructions that do not match (progress 0, not done; ReWiND, arXiv 2505.10911). Half of the episodes have
+another demonstration of their task in context, the other half have not.
 """
 
 from __future__ import annotations
@@ -18,141 +19,152 @@ import torch.nn.functional as functional
 from torch import nn
 
 from apprentice.reward_models.base import Episodes, RewardModelError
-from apprentice.reward_models.clip import ClipReward
-from apprentice.reward_models.critic import CONFIG, WEIGHTS, Member
+from apprentice.reward_models.critic import CONFIG, WEIGHTS, ProgressCritic
+from apprentice.reward_models.critic_batches import Batch, CriticTraining, LabelledFrames
+from apprentice.reward_models.critic_network import Member
+from apprentice.reward_models.eyes import Eye
 from apprentice.reward_models.files import write_half, write_json
+from apprentice.reward_models.thumbnails import SIZE, WIDTH
 
-MISMATCH = 0.2  # share of pairs with a wrong instruction
-DONE_FROM, NOT_DONE_UNTIL = 0.95, 0.8
+Progress = Callable[[int, float], None]
 
 
 def train_critic(
     episodes: Episodes,
-    clip: ClipReward,
-    encoder: str,
+    eye: Eye,
     folder: Path,
-    seed: int = 0,
-    steps: int = 1000,
-    batch: int = 256,
-    members: int = 3,
-    width: int = 96,
-    learning_rate: float = 1e-3,
-    progress: Callable[[int, float], None] | None = None,
+    settings: CriticTraining | None = None,
+    held_back: Episodes | None = None,
+    progress: Progress | None = None,
 ) -> dict[str, float]:
     """Train and write a folder that :class:`ProgressCritic` loads.
 
     Args:
-        episodes: successes end at the moment of success; failures only teach what is not done.
-        clip: the frozen encoder.
-        encoder: where the critic will find it again: a path relative to ``folder``, or a name.
+        episodes: demonstrations and failures. A success is done from the frame
+            ``extra['done_from']`` [1] on, or in its last frame.
+        eye: its embeddings are not trained.
         folder: is made; existing files of the same names are replaced.
+        held_back: attempts that ``done_prob`` is calibrated on; None: it stays as it comes.
         progress: called with (step, loss).
-    """
 
+    Raises RewardModelError without a successful episode.
+    """
+    settings = settings or CriticTraining()
     if not any(episodes.success):
         raise RewardModelError('no successful episode: the critic learns progress from demonstrations')
-    torch.manual_seed(seed)
-    rng = np.random.default_rng(seed)
+    torch.manual_seed(settings.seed)
+    rng = np.random.default_rng(settings.seed)
     began = time.monotonic()
-    data = _Frames(episodes, clip)
-    dim, views = data.emb.shape[-1], len(episodes.cameras)
-    ensemble = nn.ModuleList(Member(views, dim, width) for _ in range(members))
-    optimizer = torch.optim.AdamW(ensemble.parameters(), lr=learning_rate, weight_decay=0.02)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, learning_rate, total_steps=steps, pct_start=0.1)
+    data = LabelledFrames(episodes, eye, settings.still)
+    views = len(episodes.cameras)
+    members = nn.ModuleList(
+        Member(eye.trunk(views, settings.width), settings.width) for _ in range(settings.members)
+    ).to(eye.device)
+    optimizer = torch.optim.AdamW(members.parameters(), lr=settings.learning_rate, weight_decay=0.02)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(
+        optimizer, settings.learning_rate, total_steps=settings.steps, pct_start=0.1
+    )
     loss_value = float('nan')
-    for step in range(steps):
-        # each member draws its own batches: with its own start, that is what makes them differ
-        loss = sum(_loss(member, data, rng, batch) for member in ensemble)
+    for step in range(settings.steps):
+        batch = data.batch(settings, rng)
+        # their own starts, and their own noise on what they see, are what makes members differ
+        loss = sum(_loss(member, batch, settings) for member in members)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[union-attr]
-        torch.nn.utils.clip_grad_norm_(ensemble.parameters(), 1.0)
+        torch.nn.utils.clip_grad_norm_(members.parameters(), 1.0)
         optimizer.step()
         schedule.step()
-        loss_value = float(loss.detach()) / members  # type: ignore[union-attr]
+        loss_value = float(loss.detach()) / settings.members  # type: ignore[union-attr]
         if progress is not None:
             progress(step + 1, loss_value)
     folder.mkdir(parents=True, exist_ok=True)
-    write_half(ensemble, folder / WEIGHTS)
+    write_half(members, folder / WEIGHTS)
     config = {
-        'encoder': encoder,
-        'encoder_version': clip.version,
+        **eye.config(),
         'cameras': list(episodes.cameras),
-        'dim': dim,
-        'width': width,
-        'members': members,
-        'version': f'{clip.version}-{seed}-{steps}',
+        'width': settings.width,
+        'members': settings.members,
+        'calibration': [1.0, 0.0],
     }
     write_json(folder / CONFIG, config)
+    if held_back is not None:
+        config['calibration'] = list(_platt(ProgressCritic.load(folder, str(eye.device)), held_back))
+        write_json(folder / CONFIG, config)
     return {
         'loss': loss_value,
         'seconds': time.monotonic() - began,
-        'parameters': float(sum(p.numel() for p in ensemble.parameters())),
+        'parameters': float(sum(p.numel() for p in members.parameters())),
     }
 
 
-class _Frames:
-    """All frames of all episodes as embeddings, with labels from time."""
-
-    def __init__(self, episodes: Episodes, clip: ClipReward):
-        self.emb = np.concatenate([clip.encode(frames) for frames in episodes.frames])  # [N, V, D]
-        lengths = [len(frames) for frames in episodes.frames]
-        self.start = np.cumsum([0, *lengths[:-1]])
-        self.length = np.array(lengths)
-        self.success = np.array(episodes.success)
-        self.demos = np.flatnonzero(self.success & (self.length > 1))
-        shares = [np.linspace(0, 1, n) for n in lengths]
-        self.progress = np.concatenate(shares).astype(np.float32)
-        done = [
-            np.where(s >= DONE_FROM, 1.0, np.where(s < NOT_DONE_UNTIL, 0.0, np.nan))
-            if ok
-            else np.zeros(len(s))
-            for s, ok in zip(shares, episodes.success)
-        ]
-        self.done = np.concatenate(done).astype(np.float32)
-        self.last = self.start + self.length - 1
-        self.texts = sorted(set(episodes.text) | {n for text in episodes.text for n in clip.negatives(text)})
-        self.words = torch.from_numpy(clip.encoder.text(self.texts))
-        self.text = np.array([self.texts.index(text) for text in episodes.text])
-        self.episode = np.repeat(np.arange(len(lengths)), lengths)
-
-    def views(self, rows: np.ndarray) -> torch.Tensor:
-        return torch.from_numpy(self.emb[rows].reshape(len(rows), -1))
-
-
-def _loss(member: Member, data: _Frames, rng: np.random.Generator, batch: int) -> torch.Tensor:
-    episode = rng.choice(data.demos, batch)
-    a = data.start[episode] + rng.integers(0, data.length[episode])
-    b = data.start[episode] + rng.integers(0, data.length[episode])
-    near = rng.random(batch) < 0.5  # half of the pairs are short, as they are in use
-    hop = np.minimum(a + rng.integers(1, 11, batch), data.last[episode])
-    b = np.where(near, hop, b)
-    text = data.text[episode]
-    wrong = rng.random(batch) < MISMATCH
-    other = (text + rng.integers(1, max(2, len(data.texts)), batch)) % len(data.texts)
-    text = np.where(wrong, other, text)
-    words = data.words[text]
-    first, second = member.features(data.views(a), words), member.features(data.views(b), words)
-    p_first = member.progress(first, second).sigmoid()
-    p_second = member.progress(second, first).sigmoid()
-    scale = torch.from_numpy(np.where(wrong, 0.0, 1.0).astype(np.float32))
-    t_first = torch.from_numpy(data.progress[a]) * scale
-    t_second = torch.from_numpy(data.progress[b]) * scale
-    absolute = functional.mse_loss(p_first, t_first) + functional.mse_loss(p_second, t_second)
-    difference = functional.mse_loss(p_second - p_first, t_second - t_first)
-    return 4.0 * absolute + 8.0 * difference + _done_loss(member, data, rng, batch)
+def _loss(member: Member, batch: Batch, settings: CriticTraining) -> torch.Tensor:
+    count, k = batch.progress.shape
+    across, down = (int(v) for v in torch.randint(-1, 2, (2,)))
+    views = _shifted(_jittered(batch.views), across, down, member.trunk.views)
+    text = batch.text[:, None].expand(-1, k, -1)
+    features = member.trunk(views.flatten(0, 1), text.flatten(0, 1)).reshape(count, k, -1)
+    taught, joined = batch.in_context, torch.empty_like(features)
+    joined[~taught] = member.in_context(features[~taught].flatten(0, 1), None).unflatten(0, (-1, k))
+    if taught.any():
+        shown = batch.reference.shape[1]
+        words = batch.reference_text[:, None].expand(-1, shown, -1)
+        reference = member.trunk(batch.reference.flatten(0, 1), words.flatten(0, 1)).unflatten(0, (-1, shown))
+        context = reference.repeat_interleave(k, dim=0)
+        joined[taught] = member.in_context(features[taught].flatten(0, 1), context).unflatten(0, (-1, k))
+    first = joined[:, :, None].expand(-1, -1, k, -1)
+    second = joined[:, None].expand(-1, k, -1, -1)
+    p = member.progress(first, second).sigmoid()  # [E, K, K]: of frame i beside frame j
+    known = (batch.good | batch.wrong).float()
+    target = (batch.progress * batch.good[:, None])[:, :, None].expand(-1, -1, k)
+    gain, wanted = p - p.transpose(1, 2), target - target.transpose(1, 2)
+    absolute = ((p - target) ** 2).mean(dim=(1, 2))
+    difference = ((gain - wanted) ** 2).mean(dim=(1, 2))
+    still = (gain**2 * batch.still).mean(dim=(1, 2))
+    above = (functional.relu(p - settings.ceiling) ** 2).mean(dim=(1, 2)) * (1 - known)
+    logit = member.done(joined).squeeze(-1)
+    judged = torch.isfinite(batch.done)
+    done = functional.binary_cross_entropy_with_logits(logit[judged], batch.done[judged])
+    regression = (known * (4 * absolute + 4 * difference) + 8 * still + 4 * above).mean()
+    return regression + done
 
 
-def _done_loss(member: Member, data: _Frames, rng: np.random.Generator, batch: int) -> torch.Tensor:
-    """Half ends of successes, half anything; a wrong instruction is never done."""
-    ends = data.last[rng.choice(data.demos, batch // 2)]
-    rows = np.concatenate([ends, rng.integers(0, len(data.emb), batch - len(ends))])
-    text = data.text[data.episode[rows]]
-    wrong = rng.random(batch) < MISMATCH
-    # of a failed attempt it is not known what else it achieved: its text stays
-    wrong &= data.success[data.episode[rows]]
-    other = (text + rng.integers(1, max(2, len(data.texts)), batch)) % len(data.texts)
-    label = np.where(wrong, 0.0, data.done[rows]).astype(np.float32)
-    known = torch.from_numpy(np.isfinite(label))
-    words = data.words[np.where(wrong, other, text)]
-    logit = member.done(member.features(data.views(rows), words)).squeeze(1)
-    return functional.binary_cross_entropy_with_logits(logit[known], torch.from_numpy(label)[known])
+def _jittered(views: torch.Tensor) -> torch.Tensor:
+    """Exposure and sensor noise, the same exposure for all frames of an episode; embeddings [E, K, D]."""
+    if views.min() < 0:  # not pictures
+        return views + 0.02 * views.std() * torch.randn_like(views)
+    gain = 1 + 0.3 * (torch.rand(len(views), 1, 1, device=views.device) - 0.5)
+    return (views * gain + 0.012 * torch.randn_like(views)).clamp(0, 1)
+
+
+def _shifted(views: torch.Tensor, across: int, down: int, count: int) -> torch.Tensor:
+    """Thumbnails [..., D] of ``count`` cameras that look a little aside."""
+    if views.shape[-1] != count * WIDTH:
+        return views
+    pictures = views.reshape(*views.shape[:-1], count, SIZE, SIZE, 3)
+    return torch.roll(pictures, (down, across), dims=(-3, -2)).reshape(views.shape)
+
+
+def _platt(critic: ProgressCritic, episodes: Episodes) -> tuple[float, float]:
+    """Slope and offset of the done logit that fit the last frames of attempts (Platt 1999)."""
+    from scipy.optimize import minimize
+
+    from apprentice.reward_models.base import ScoreRequest
+
+    logits, labels = [], []
+    for frames, text, success in zip(episodes.frames, episodes.text, episodes.success, strict=True):
+        emb = critic.encode(frames[[0, -1]])[None]
+        probability = float(critic.score(ScoreRequest(text=[text], emb=emb)).done_prob[0])
+        probability = min(max(probability, 1e-6), 1 - 1e-6)
+        logits.append(np.log(probability / (1 - probability)))
+        labels.append(float(success))
+    x, y = np.array(logits), np.array(labels)
+    # Platt's smoothed targets keep a separable sample from making the slope endless
+    positive, negative = y.sum(), len(y) - y.sum()
+    aim = np.where(y > 0, (positive + 1) / (positive + 2), 1 / (negative + 2))
+
+    def cross_entropy(parameters: np.ndarray) -> float:
+        z = parameters[0] * x + parameters[1]
+        return float(np.mean(np.logaddexp(0, z) - aim * z))
+
+    slope, offset = minimize(cross_entropy, np.array([1.0, 0.0]), method='BFGS').x
+    return float(max(slope, 0.05)), float(offset)

@@ -46,7 +46,7 @@ class Outcome(IntEnum):
 
 
 class RewardKind(IntEnum):
-    """What a reward model measured. Values equal RewardSample.msg."""
+    """What a reward model measured; unit and range follow from it. Values equal RewardSample.msg."""
 
     PROGRESS_DELTA = 0
     ABS_PROGRESS = 1
@@ -54,6 +54,10 @@ class RewardKind(IntEnum):
     CLIP_SIM = 3
     HUMAN = 4
     TRUTH = 5
+    LOG_PROB = 6
+    SECONDS_TO_GO = 7
+    COST = 8
+    REWARD = 9
 
 
 @dataclass
@@ -129,6 +133,8 @@ class Reward:
     margin: float = float('nan')
     done: bool = False
     reason: str = ''
+    ood: float = float('nan')
+    revision: int = 0
 
 
 @dataclass

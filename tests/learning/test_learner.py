@@ -14,10 +14,12 @@ from apprentice.learning.advantage import potential
 from apprentice.learning.dataset import Chunks, policy_spec
 from apprentice.learning.learner import Learner, LearnerConfig
 from apprentice.learning.replay import Replay, UnusableEpisode
+from apprentice.learning.reward_gate import RefusedReward
 from apprentice.learning.weighted_flow import WeightedFlow
 from apprentice.learning.weights import WeightStore
 from apprentice.policies import checkpoint
 from apprentice.policies.policy import FlowPolicy
+from apprentice.reward_models.verdict import Verdict, write
 from apprentice.robot.types import Outcome, Reward, RewardKind, Source
 
 
@@ -188,6 +190,28 @@ def test_a_later_label_reweights_the_episode_once(tmp_path, starter):
     assert not learner.replay.empty
     assert learner.ready
     assert (learner.episodes, learner.replay.transitions) == (1, 12)
+
+
+def test_a_reward_model_that_loses_to_a_clock_does_not_teach(tmp_path, starter, monkeypatch):
+    monkeypatch.setenv('APPRENTICE_CACHE', str(tmp_path))
+    numbers = {'auroc': 0.4, 'voc': 1.0, 'voc_rewound': 1.0, 'margin': 0.0}
+    rivals = {'clock': numbers | {'auroc': 0.5}, 'cosine': {}}
+    lost = Verdict('slow', '7', '', '2026-01-01', 'simulator', {}, numbers, rivals)
+    (file,) = write(lost, [tmp_path / 'verdicts'])
+    episode = make_episode(0)
+    episode.rewards = [
+        Reward(t, t, RewardKind.ABS_PROGRESS, 0.5, model='slow', version='7') for t in episode.stamps
+    ]
+    learner = make_learner(tmp_path, starter)
+    write_episode(tmp_path / 'run' / 'episodes', episode, ROBOT)
+    for _ in range(2):  # it is not forgotten that it was not learned from
+        with pytest.raises(RefusedReward, match=r'auroc 0\.400, clock 0\.500'):
+            learner.ingest()
+    assert (learner.episodes, learner.owed) == (0, 0)
+    forced = make_learner(tmp_path, starter, force_rewards=True)
+    assert forced.ingest() == ['episode-0000']
+    file.unlink()
+    assert make_learner(tmp_path, starter).ingest() == ['episode-0000']
 
 
 def test_single_frame_progress_counts():

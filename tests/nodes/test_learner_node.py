@@ -1,10 +1,12 @@
 # Copyright 2026 The Apprentice authors. SPDX-License-Identifier: Apache-2.0
 """The learner's process: learns from sealed files, survives kill -9, offers verified weights."""
 
+from pathlib import Path
+
 import numpy as np
 import psutil
 import torch
-from apprentice_interfaces.msg import LearnerStatus, WeightsVersion
+from apprentice_interfaces.msg import LearnerStatus, RewardHealth, WeightsVersion
 from std_srvs.srv import SetBool, Trigger
 
 from apprentice.episodes.episode_writer import write_episode
@@ -16,7 +18,7 @@ from apprentice.policies.config import PolicyConfig
 from apprentice.policies.policy import FlowPolicy
 from apprentice.robot.parts import share
 from apprentice.robot.spec import RobotSpec
-from apprentice.robot.types import Episode, Outcome, Source
+from apprentice.robot.types import Episode, Outcome, Reward, RewardKind, Source
 
 ROBOT = share('robots', 'sim_arm.yaml')
 SPEC = RobotSpec.load(ROBOT)
@@ -41,7 +43,9 @@ def make_episode(number: int) -> Episode:
         source=np.full(length, int(Source.HUMAN), np.uint8),
         takeover_id=np.zeros(length, np.int64),
         robot='sim_arm',
-    )
+        rewards=[Reward(t, t, RewardKind.ABS_PROGRESS, 0.5, progress=0.5, model='critic', version='1')
+                 for t in 100.0 * (number + 1) + 0.1 * np.arange(length)],
+    )  # fmt: skip
 
 
 def test_learner_node(ros, start_node, tmp_path):
@@ -64,6 +68,9 @@ def test_learner_node(ros, start_node, tmp_path):
     process = start_node('learner', *arguments)
     assert ros.spin_until(lambda: status, 60.0), process.output()
     assert psutil.Process(process.popen.pid).nice() >= 10  # control goes first
+    group = Path(f'/proc/{process.popen.pid}/autogroup')
+    if group.exists():  # the kernel shares the cores between sessions first
+        assert group.read_text().endswith('nice 10\n')
     assert ros.call(pause, SetBool.Request(data=True)).success
     for number in range(2):
         write_episode(run_dir / 'episodes', make_episode(number), SPEC)
@@ -86,9 +93,19 @@ def test_learner_node(ros, start_node, tmp_path):
     assert ros.spin_until(lambda: weights[-1].version == 3, 60.0), again.output()
     assert ros.spin_until(lambda: status and status[-1].train_steps == 12, 10.0), status[-1:]
     assert status[-1].episodes == 3
+    # a reward model that nobody trusts stops it, until the level falls again
+    health = ros.node.create_publisher(RewardHealth, 'reward/health', qos.HEALTH)
+    health.publish(RewardHealth(model='critic', version='1', level=RewardHealth.STOP, reason='false_success'))
+    assert ros.spin_until(lambda: status[-1].phase == 'paused', 10.0)
+    assert 'critic: false_success' in status[-1].message
+    write_episode(run_dir / 'episodes', make_episode(3), SPEC)
+    assert ros.spin_until(lambda: status[-1].episodes == 4, 10.0)  # it still reads what comes
+    assert (status[-1].phase, status[-1].train_steps) == ('paused', 12)
+    health.publish(RewardHealth(model='critic', version='1', level=RewardHealth.SPARSE))
+    assert ros.spin_until(lambda: status[-1].train_steps == 16 and weights[-1].version == 4, 30.0)
     answer = ros.call(rollback, Trigger.Request())
     assert answer.success
-    assert ros.spin_until(lambda: weights[-1].version == 4 and weights[-1].policy_id == 'rollback to 2', 10.0)
+    assert ros.spin_until(lambda: weights[-1].version == 5 and weights[-1].policy_id == 'rollback to 3', 10.0)
     assert again.stop() == 0
 
 

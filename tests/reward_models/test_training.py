@@ -10,6 +10,8 @@ from apprentice.reward_models.base import Episodes, RewardModelError, ScoreReque
 from apprentice.reward_models.bpe import learn_merges, vocabulary_size, write_merges
 from apprentice.reward_models.clip import ClipReward
 from apprentice.reward_models.critic import ProgressCritic
+from apprentice.reward_models.critic_batches import CriticTraining
+from apprentice.reward_models.eyes import ClipEye, ThumbnailEye
 from apprentice.reward_models.prompts import Prompts
 from apprentice.reward_models.train_clip import train_clip
 from apprentice.reward_models.train_critic import train_critic
@@ -53,8 +55,13 @@ def folder(tmp_path_factory):
     episodes = Episodes(
         demos + failed, texts + ['pick up the red ball'] * 2, [True] * 12 + [False] * 2, ('eye',)
     )
-    clip = ClipReward.load(path / 'clip')
-    train_critic(episodes, clip, '../clip', path / 'critic', steps=150, batch=64, members=2, width=32)
+    eye = ClipEye(ClipReward.load(path / 'clip'), '../clip')
+    train_critic(
+        episodes, eye, path / 'critic', CriticTraining(steps=100, episodes=8, frames=6, width=32), episodes
+    )
+    texts = [f'pick up the {item}' for item in COLOURS]
+    settings = CriticTraining(steps=50, episodes=8, frames=6, width=32)
+    train_critic(episodes, ThumbnailEye.of(texts), path / 'thumbnails', settings, episodes)
     return path
 
 
@@ -86,13 +93,51 @@ def test_masked_views_do_not_count(folder):
     assert not none.valid[0]
 
 
-def test_trained_critic_follows_the_instruction(folder):
+def lifted(item, rng):
+    return np.stack([picture(item, h, rng) for h in np.linspace(0, 1, 6)])[:, None]
+
+
+@pytest.mark.parametrize('name', ['critic', 'thumbnails'])
+def test_trained_critic_follows_the_instruction(folder, name):
     rng = np.random.default_rng(3)
-    critic = ProgressCritic.load(folder / 'critic')
-    frames = np.stack([picture('blue ball', h, rng) for h in (0.0, 1.0)])[None, :, None]
+    critic = ProgressCritic.load(folder / name)
+    frames = lifted('blue ball', rng)[None, [0, -1]]
     up = critic.delta(ScoreRequest(text=['pick up the blue ball'], frames=frames))
     down = critic.delta(ScoreRequest(text=['pick up the blue ball'], frames=frames[:, ::-1]))
     assert up.value[0] > 0.3 > -0.3 > down.value[0]
+    np.testing.assert_allclose(up.per_frame, down.per_frame[:, ::-1], atol=1e-6)
+    assert up.per_frame[0, 1] > up.per_frame[0, 0]
+
+
+def test_a_colour_that_was_never_trained_on_counts_as_well(folder, monkeypatch):
+    monkeypatch.setitem(COLOURS, 'yellow ball', (220, 200, 30))
+    rng = np.random.default_rng(5)
+    critic = ProgressCritic.load(folder / 'thumbnails')
+    frames = lifted('yellow ball', rng)[None]
+    asked = ScoreRequest(text=['pick up the yellow ball'], frames=frames, neg_text=[['pick up the red ball']])
+    score = critic.score(asked)
+    assert score.per_frame[0, -1] > score.per_frame[0, 0] + 0.3
+    assert score.margin[0] > 0.2
+
+
+def test_a_demonstration_in_context_counts(folder):
+    rng = np.random.default_rng(6)
+    critic = ProgressCritic.load(folder / 'thumbnails')
+    frames, text = lifted('blue ball', rng)[None, [0, -1]], ['pick up the blue ball']
+    alone = critic.delta(ScoreRequest(text=text, frames=frames))
+    demonstration = critic.encode(lifted('blue ball', rng))[None]
+    shown = critic.delta(ScoreRequest(text=text, frames=frames, reference=demonstration))
+    assert shown.value[0] > 0.3
+    assert shown.per_frame[0, 1] != pytest.approx(alone.per_frame[0, 1], abs=1e-5)
+    # an item is scored the same whatever else is in the request, and whatever the others have in common
+    both = critic.delta(
+        ScoreRequest(
+            text=[*text, 'pick up the red ball'],
+            frames=np.concatenate([frames, frames]),
+            reference=np.concatenate([demonstration, demonstration]),
+        )
+    )
+    np.testing.assert_allclose(both.per_frame[0], shown.per_frame[0], atol=1e-5)
 
 
 def test_critic_refuses_other_clip_weights(folder, tmp_path):
@@ -121,8 +166,7 @@ def test_no_demonstration_no_critic(folder, tmp_path):
     with pytest.raises(RewardModelError, match='no successful episode'):
         train_critic(
             Episodes(frames, ['pick up the red ball'], [False], ('eye',)),
-            ClipReward.load(folder / 'clip'),
-            '../clip',
+            ThumbnailEye.of(['pick up the red ball']),
             tmp_path,
         )
 

@@ -1,0 +1,108 @@
+# Copyright 2026 The Apprentice authors. SPDX-License-Identifier: Apache-2.0
+"""The state of one robot for reward models that read it: joints, tool and objects at a frame's moment."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Sequence
+from functools import partial
+
+import numpy as np
+from geometry_msgs.msg import PoseStamped
+from rclpy.node import Node
+from sensor_msgs.msg import JointState
+from visualization_msgs.msg import MarkerArray
+
+from apprentice.nodes import convert, qos
+from apprentice.nodes.sim_poses import object_poses
+from apprentice.reward_models.base import RewardModelError
+from apprentice.robot.spec import RobotSpec
+
+JOINTS, TIP, OBJECTS = 'joint_states', 'ee_pose', 'sim/object_poses'
+_OF_JOINTS = ('joints', 'joint_velocity', 'opening')
+_KEPT = 200  # messages of a topic
+_WAIT_S = 0.5  # wall time for the state of a frame to arrive after it
+_OLDEST_S = 0.2  # robot time by which the state may be older than the frame
+
+
+class StateFeed:
+    """Keeps what is needed of joint states, ``ee_pose`` and object poses. Names as in ``sim/state.py``.
+
+    On a real robot a pose estimator publishes the objects as markers, name in ``ns``, on ``sim/object_poses``
+    (remap it).
+
+    Args:
+        namespace: of the robot, below the node's own; empty: the node's own.
+        names: what the model needs.
+    """
+
+    def __init__(self, node: Node, spec: RobotSpec, namespace: str, names: Sequence[str]):
+        self._spec, self._names = spec, tuple(names)
+        self._joint_names = [joint.name for joint in spec.joints]
+        self._gripper = np.flatnonzero(spec.gripper_mask)[:1]
+        self._arrived = threading.Condition()
+        prefix = f'{namespace}/' if namespace else ''
+        wanted = {JOINTS: any(n in _OF_JOINTS for n in names), TIP: 'tip' in names}
+        wanted[OBJECTS] = any(n not in (*_OF_JOINTS, 'tip') for n in names)
+        self._seen: dict[str, deque[tuple[float, dict[str, np.ndarray]]]] = {
+            topic: deque(maxlen=_KEPT) for topic, needed in wanted.items() if needed
+        }
+        ways = {
+            JOINTS: (JointState, spec.joint_states_topic, self._on_joints),
+            TIP: (PoseStamped, TIP, self._on_tip),
+            OBJECTS: (MarkerArray, OBJECTS, self._on_objects),
+        }
+        for topic in self._seen:
+            kind, name, callback = ways[topic]
+            absolute = name.startswith('/')
+            node.create_subscription(kind, name if absolute else f'{prefix}{name}', callback, qos.SENSOR)
+
+    def at(self, stamp: float) -> dict[str, np.ndarray]:
+        """What is needed [d], as it was at ``stamp`` (s); waits a little for it. Not from a callback.
+
+        Raises RewardModelError naming what is missing.
+        """
+        found: dict[str, np.ndarray] = {}
+        for topic, seen in self._seen.items():
+            with self._arrived:
+                self._arrived.wait_for(partial(_reaches, seen, stamp), _WAIT_S)
+                before = [entry for entry in seen if entry[0] <= stamp + 1e-6]
+            if not before or before[-1][0] < stamp - _OLDEST_S:
+                age = f'{stamp - before[-1][0]:.1f} s old' if before else 'missing'
+                raise RewardModelError(f'the reward needs {topic}, which is {age}; is it published?')
+            found |= before[-1][1]
+        missing = [name for name in self._names if name not in found]
+        if missing:
+            raise RewardModelError(f'nothing measures {missing}; there are: {sorted(found)}')
+        return {name: found[name] for name in self._names}
+
+    def _keep(self, topic: str, stamp: float, values: dict[str, np.ndarray]) -> None:
+        with self._arrived:
+            self._seen[topic].append((stamp, values))
+            self._arrived.notify_all()
+
+    def _on_joints(self, message: JointState) -> None:
+        try:
+            joints = convert.joint_vector(message, self._joint_names)
+        except convert.MessageError:
+            return  # of another device on the topic; the gate reports it
+        values = {'joints': joints, 'opening': joints[self._gripper]}
+        if len(message.velocity) == len(message.name):
+            by_name = dict(zip(message.name, message.velocity, strict=True))
+            values['joint_velocity'] = np.array([by_name[name] for name in self._joint_names])
+        self._keep(JOINTS, convert.seconds(message.header.stamp), values)
+
+    def _on_tip(self, message: PoseStamped) -> None:
+        place, turn = message.pose.position, message.pose.orientation
+        pose = np.array([place.x, place.y, place.z, turn.w, turn.x, turn.y, turn.z])
+        self._keep(TIP, convert.seconds(message.header.stamp), {'tip': pose})
+
+    def _on_objects(self, message: MarkerArray) -> None:
+        if message.markers:
+            stamp = convert.seconds(message.markers[0].header.stamp)
+            self._keep(OBJECTS, stamp, dict(object_poses(message)))
+
+
+def _reaches(seen: deque[tuple[float, dict[str, np.ndarray]]], stamp: float) -> bool:
+    return bool(seen) and seen[-1][0] >= stamp - 1e-6

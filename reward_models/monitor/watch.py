@@ -1,0 +1,128 @@
+# Copyright 2026 The Apprentice authors. SPDX-License-Identifier: Apache-2.0
+"""A monitor that outlives a restart: its set is the first episodes, its level is kept in a file."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import numpy as np
+
+from apprentice.reward_models.base import RewardModelError
+from apprentice.reward_models.files import read_json, write_json
+from apprentice.reward_models.monitor.audit import AuditConfig
+from apprentice.reward_models.monitor.detector import Level
+from apprentice.reward_models.monitor.evidence import Evidence
+from apprentice.reward_models.monitor.ladder import Ladder, LadderConfig
+from apprentice.reward_models.monitor.limits import LEAST, Calibration
+from apprentice.reward_models.monitor.monitor import Monitor, Report
+
+
+class Watch:
+    """Judges the episodes of one reward model.
+
+    Where ``folder`` has no calibration for the version that scores, one is fitted on the first episodes that
+    do not contradict the model: learning has hardly begun, so they are what the base policy does. Better is
+    a calibration fitted beforehand on episodes that people have looked at, and put there.
+
+    Args:
+        folder: holds ``<model>-<version>.json`` (calibration) and ``<model>.level.json``.
+        episodes: of the calibration set.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        model: str,
+        episodes: int = 20,
+        false_alarm: float = 0.01,
+        ladder: LadderConfig | None = None,
+        audit: AuditConfig | None = None,
+        seed: int = 0,
+    ):
+        if episodes < LEAST:
+            raise RewardModelError(f'a calibration set has {LEAST} episodes or more, not {episodes}')
+        self.folder, self.model, self.episodes = folder, model, episodes
+        self._false_alarm, self._audit, self._seed = false_alarm, audit, seed
+        self._set: list[Evidence] = []
+        self._ladder = Ladder(ladder)
+        self.monitor: Monitor | None = None
+        self._level_file = folder / f'{_safe(model)}.level.json'
+        if self._level_file.exists():
+            kept = read_json(self._level_file)
+            try:
+                self._ladder.level, self._ladder.reason = Level(int(kept['level'])), str(kept['reason'])
+            except (KeyError, TypeError, ValueError):
+                raise RewardModelError(
+                    f'{self._level_file} does not name a level; delete it to start at OK'
+                ) from None
+
+    @property
+    def level(self) -> Level:
+        return self._ladder.level
+
+    def calibration_file(self, version: str) -> Path:
+        """Where the calibration of a version lies, or will."""
+        return self.folder / f'{_safe(self.model)}-{_safe(version)}.json'
+
+    def judge(self, evidence: Evidence) -> Report:
+        """The report of an episode; while the calibration set is being collected it has no findings."""
+        version = self.monitor.calibration.version if self.monitor else None
+        if version != evidence.version and self.level < Level.FREEZE:
+            self._begin(evidence.version)
+        if self.monitor is None and self.level >= Level.FREEZE:
+            self._begin(evidence.version)
+        before = self.level
+        report = self.monitor.judge(evidence) if self.monitor else self._collect(evidence)
+        if self.level != before:
+            self._keep()
+        return report
+
+    def audit(self, episode_id: str, success: bool) -> bool:
+        """A person's verdict on an earlier episode; False if it is not remembered."""
+        return self.monitor is not None and self.monitor.audit(episode_id, success)
+
+    def acknowledge(self, who: str) -> None:
+        """Let the level fall step by step while it stays quiet."""
+        self._ladder.acknowledge(who)
+
+    def _begin(self, version: str) -> None:
+        path = self.calibration_file(version)
+        self.monitor = None
+        self._set = [evidence for evidence in self._set if evidence.version == version]
+        if path.exists():
+            self._use(Calibration.load(path))
+
+    def _use(self, calibration: Calibration) -> None:
+        self.monitor = Monitor(calibration, self._ladder.config, self._audit, self._seed)
+        self.monitor.ladder = self._ladder
+
+    def _collect(self, evidence: Evidence) -> Report:
+        claims = evidence.claimed()
+        contradicted = evidence.gold < 0.5 and len(claims) > 0 and bool(claims[-1])
+        if np.isfinite(evidence.score()) and not contradicted:
+            self._set.append(evidence)
+        reason = f'calibrating: {len(self._set)} of {self.episodes} episodes'
+        if contradicted:
+            reason += '; this one claims a success that was none and is left out'
+        if len(self._set) >= self.episodes:
+            calibration = Calibration.fit(self._set, self._false_alarm)
+            calibration.save(self.calibration_file(evidence.version))
+            self._use(calibration)
+            self._set = []
+            reason = (
+                f'calibrated on {calibration.episodes} episodes, false alarms in at most '
+                f'{calibration.family_rate:.0%} of such'
+            )
+        level, weight = self.level, self._ladder.weight
+        if level > Level.OK:
+            reason = f'{level.name}, raised by {self._ladder.reason}. {reason}'
+        return Report(evidence.episode_id, self.model, evidence.version, level, weight, (), reason, '')
+
+    def _keep(self) -> None:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        write_json(self._level_file, {'level': int(self.level), 'reason': self._ladder.reason})
+
+
+def _safe(name: str) -> str:
+    return re.sub(r'[^\w.-]+', '_', name) or 'unnamed'

@@ -1,0 +1,63 @@
+# Copyright 2026 The Apprentice authors. SPDX-License-Identifier: Apache-2.0
+"""`apprentice reward`: from a question to a loaded reward model, with a scripted language model over HTTP."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from scripted_llm import KEY, ScriptedServer, fenced, last
+
+from apprentice.bench.mpc import TERMS
+from apprentice.cli import main
+from apprentice.reward_models.base import RewardModelError
+from apprentice.reward_models.programs.model import TermsReward
+
+REACH = ['--sim-task', 'reach', '--instruction', 'reach the red marker', '--golden', '9']
+
+
+@pytest.fixture
+def environment(monkeypatch):
+    for name in ('URL', 'MODEL'):
+        monkeypatch.delenv(f'APPRENTICE_LLM_{name}', raising=False)
+    monkeypatch.setenv('APPRENTICE_LLM_KEY', KEY)
+
+
+def test_write_show_approve_and_load(tmp_path, environment, monkeypatch, capsys):
+    folder = str(tmp_path / 'reward')
+    wrong = json.dumps([{'residual': 'distance', 'of': ['tip', 'marker_pink']}])
+    away = json.dumps([{'residual': 'distance', 'of': ['tip', 'marker_red'], 'target': 1}])
+    good = json.dumps(TERMS['reach'])
+    with ScriptedServer(*(fenced('json', text) for text in (wrong, away, good)), 'ACCEPT') as server:
+        monkeypatch.setenv('APPRENTICE_LLM_URL', server.url)
+        monkeypatch.setenv('APPRENTICE_LLM_MODEL', 'scripted')
+        assert main.main(['reward', 'write', *REACH, '--out', folder]) == 0
+        assert "nothing measures 'marker_pink'" in last(server.asked[1])
+        assert 'fails its tests on simulated episodes' in last(server.asked[2])
+        assert 'ordering: success above near miss 0%' in last(server.asked[2])
+        assert len(server.asked) == 4
+    out = capsys.readouterr().out
+    assert '4 questions asked, 0 answered' in out
+    assert 'passed  ordering' in out
+    assert f'apprentice reward approve {folder} --by NAME' in out
+    assert all(KEY not in path.read_text() for path in Path(folder).rglob('*.*') if path.is_file())
+
+    with pytest.raises(RewardModelError, match='nobody approved'):
+        TermsReward.load(folder)
+    assert main.main(['reward', 'approve', folder, '--by', 'Ada']) == 0
+    assert main.main(['reward', 'show', folder]) == 0
+    assert 'approved by Ada' in capsys.readouterr().out
+    assert TermsReward.load(folder).needs.state == ('joint_velocity', 'marker_red', 'tip')
+
+    source = Path(folder) / 'terms.json'
+    source.write_text(source.read_text().replace('"marker_red"]', '"marker_red"], "target": 1', 1))
+    assert main.main(['reward', 'check', folder, *REACH]) == 1
+    assert 'FAILED  ordering' in capsys.readouterr().out
+    assert main.main(['reward', 'approve', folder, '--by', 'Ada']) == 2
+    assert 'failed its admission tests: units, ordering' in capsys.readouterr().err
+
+
+def test_without_an_endpoint_it_says_what_to_set(tmp_path, environment, capsys):
+    assert main.main(['reward', 'write', *REACH, '--out', str(tmp_path)]) == 2
+    assert 'set APPRENTICE_LLM_URL (such as http://127.0.0.1:8080/v1)' in capsys.readouterr().err

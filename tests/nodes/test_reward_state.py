@@ -1,0 +1,108 @@
+# Copyright 2026 The Apprentice authors. SPDX-License-Identifier: Apache-2.0
+"""An approved reward program on a real graph: joints, tool and objects in, costs out."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+
+import numpy as np
+import pytest
+from apprentice_interfaces.msg import EpisodeState, RewardSample
+from geometry_msgs.msg import PoseStamped
+from rclpy.parameter import Parameter
+from sensor_msgs.msg import Image, JointState
+from visualization_msgs.msg import MarkerArray
+
+from apprentice.nodes import convert, qos
+from apprentice.nodes.reward import RewardNode
+from apprentice.nodes.sim_poses import object_markers
+from apprentice.reward_models.programs import folder as folders
+from apprentice.reward_models.programs.admission import Check
+from apprentice.reward_models.programs.folder import Written
+from apprentice.reward_models.programs.task import POSE, RewardTask, StateName
+from apprentice.robot.parts import share
+from apprentice.robot.spec import RobotSpec
+
+SPEC = RobotSpec.load(share('robots', 'sim_arm.yaml'))
+TEXT = 'pick up the red cube'
+TERMS = [
+    {'residual': 'distance', 'of': ['tip', 'cube_red'], 'norm': 'power'},
+    {'residual': 'gripper_opening', 'norm': 'power', 'weight': 10},
+]
+SIZES = {'tip': (7, POSE), 'cube_red': (7, POSE), 'opening': (1, 'm')}
+
+
+@pytest.fixture
+def weights(tmp_path):
+    state = tuple(
+        StateName(name, size, unit, '', (-1.0,) * size, (1.0,) * size) for name, (size, unit) in SIZES.items()
+    )
+    program = Written('terms', json.dumps(TERMS), RewardTask(TEXT, state), (0.0, 100.0))
+    folders.write(tmp_path, program)
+    folders.write_admission(tmp_path, program, [asdict(Check('by hand', True, ''))], {})
+    folders.approve(tmp_path, 'the test')
+    return str(tmp_path)
+
+
+class Robot:
+    """Plays a robot whose tool is above the red cube."""
+
+    def __init__(self, ros, node):
+        self.ros, self.node, self.samples = ros, node, []
+        make = ros.node.create_publisher
+        self.images = {c.name: make(Image, c.topic, qos.SENSOR_PUBLISHER) for c in SPEC.cameras}
+        self.joints = make(JointState, SPEC.joint_states_topic, qos.SENSOR_PUBLISHER)
+        self.tip = make(PoseStamped, 'ee_pose', qos.SENSOR_PUBLISHER)
+        self.objects = make(MarkerArray, 'sim/object_poses', qos.SENSOR_PUBLISHER)
+        self.episodes = make(EpisodeState, 'episode/state', qos.STATE)
+        ros.node.create_subscription(RewardSample, 'reward/sample', self.samples.append, qos.LOG)
+        every = (*self.images.values(), self.joints, self.tip, self.objects, self.episodes)
+        assert ros.spin_until(lambda: all(p.get_subscription_count() for p in every))
+        assert ros.spin_until(lambda: node.feeds[0].samples.get_subscription_count() > 0)
+
+    def start(self):
+        message = EpisodeState(episode_id='e1', task=TEXT, phase=EpisodeState.RUNNING)
+        message.started = convert.stamp_of(100.0)
+        self.episodes.publish(message)
+        assert self.ros.spin_until(lambda: self.node.feeds[0].track is not None)
+
+    def moment(self, stamp, height, objects=True):
+        """Frames first, then the state of the same moment, as the simulator publishes."""
+        before = len(self.samples)
+        for name, publisher in self.images.items():
+            publisher.publish(convert.image_msg(np.zeros((64, 64, 3), np.uint8), stamp, name))
+        cube = np.array([0.3, 0.0, 0.02, 1, 0, 0, 0])
+        if objects:
+            self.objects.publish(object_markers({'cube_red': cube}, stamp, SPEC.base_frame))
+        pose = PoseStamped()
+        pose.header.stamp = convert.stamp_of(stamp)
+        pose.pose.position.x, pose.pose.position.z = 0.3, 0.02 + height
+        self.tip.publish(pose)
+        names = [joint.name for joint in SPEC.joints]
+        self.joints.publish(convert.joint_state_msg(stamp, names, np.full(SPEC.dim, 0.03)))
+        assert self.ros.spin_until(lambda: len(self.samples) > before, 10.0)
+        return self.samples[-1]
+
+
+def test_a_program_scores_the_state_of_the_frame(ros, weights):
+    parameters = {'model': 'apprentice.reward_models.programs.model:TermsReward', 'weights': weights}
+    overrides = [Parameter(name, value=value) for name, value in {**parameters, 'lockstep': True}.items()]
+    node = ros.add(RewardNode(parameter_overrides=overrides))
+    node.start()
+    robot = Robot(ros, node)
+    robot.start()
+    try:
+        for number, height in enumerate((0.2, 0.1, 0.4)):
+            sample = robot.moment(100.0 + 0.5 * number, height)
+            assert sample.valid, sample.reason
+            assert sample.kind == RewardSample.COST
+            assert sample.value == pytest.approx(height + 10 * 0.03, abs=1e-5)
+            assert sample.model == 'program_terms'
+        sample = robot.moment(101.5, 0.2, objects=False)
+        assert not sample.valid
+        assert 'needs sim/object_poses, which is 0.5 s old; is it published?' in sample.reason
+        sample = robot.moment(102.0, 200.0)
+        assert not sample.valid, 'a height in millimetres'
+    finally:
+        node.close()
