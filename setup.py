@@ -84,6 +84,7 @@ setup(
         'vla': ['transformers>=5.5', 'peft', 'accelerate', 'num2words'],  # num2words: SmolVLM's processor
         'lerobot-dataset': ['pyarrow', 'av'],
         'openpi': ['websockets'],
+        'ray': ['ray>=2.40'],
         'gym': ['gymnasium[mujoco]>=1.1'],
         'warp': ['mujoco>=3.17', 'mujoco-warp>=3.17,<3.18', 'warp-lang>=1.19'],
         'dev': [

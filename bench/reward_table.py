@@ -124,14 +124,16 @@ def text(result: Result, verdict: Verdict) -> list[str]:
         for row, judged in result.items():
             lines.append(f'| {row} | ' + ' | '.join(_cell(n, judged[group].numbers) for n in COLUMNS) + ' |')
         lines.append('')
-    own = next(iter(result))
+    own, judged = next(iter(result.items()))
     if verdict.losses:
         lines.append(f'{own} is refused by the learner: ' + '; '.join(verdict.losses))
     else:
-        broken = [name for name, good in verdict.gate.items() if good is False]
+        lines.append(f'{own} beats clock and cosine.')
+    for group in groups:
+        numbers = with_order(judged[group].numbers)
+        broken = [name for name in GATE if kept(name, numbers[name]) is False]
         lines.append(
-            f'{own} beats clock and cosine. '
-            + (f'Bounds not kept: {", ".join(broken)}.' if broken else 'It keeps every bound of the gate.')
+            f'{group}: ' + (f'bounds not kept: {", ".join(broken)}.' if broken else 'every bound is kept.')
         )
     return lines
 

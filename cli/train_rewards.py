@@ -5,22 +5,24 @@ from __future__ import annotations
 
 import argparse
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from apprentice.robot.files import replacing
-
 if TYPE_CHECKING:
-    from apprentice.reward_models.base import RewardModel
+    from apprentice.reward_models.base import Episodes
+    from apprentice.reward_models.showing import Truth
     from apprentice.sim.captions import Attempt
 
 # disjoint ranges of seeds; demonstrations and evaluations of policies use smaller ones
 CLIP_SEEDS, CRITIC_SEEDS, HELD_OUT_SEEDS = 10_000_000, 20_000_000, 30_000_000
 CLIP_MIX = ('expert', 'expert', 'miss', 'expert', 'wrong', 'drop', 'wander', 'expert')
-CRITIC_MIX = ('expert', 'miss', 'expert', 'drop', 'expert', 'wrong', 'expert', 'wander')
+# half of them demonstrations
+CRITIC_MIX = tuple(
+    each for bad in ('miss', 'stop_short', 'wrong', 'turn', 'idle', 'wander') for each in ('expert', bad)
+)
 HELD_OUT_MIX = ('expert', 'miss', 'wrong', 'drop', 'wander')
 GOAL = ('the robot holds the {object} above the table', 'the {object} is in the air')
 CONTRAST = ('the robot grasps the {object} on the table', 'the gripper is close to the {object}')
@@ -33,31 +35,42 @@ def clip_arguments(parser: argparse.ArgumentParser) -> None:
 
 def critic_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of ``apprentice train critic``."""
-    _common(parser, 'weights/critic', episodes=320, steps=1000)
+    _output(parser, 'weights/critic', steps=700)
     parser.add_argument(
-        '--clip', type=Path, default=Path('weights/clip'), help='folder of the CLIP weights it looks through'
+        '--demonstrations', type=int, default=20, help='of each training task (default 20); as many failures'
+    )
+    parser.add_argument(
+        '--clip', type=Path, help='look through the embeddings of these CLIP weights, instead of thumbnails'
+    )
+    parser.add_argument(
+        '--held-out', type=int, default=24, help='attempts at each task to judge it on (default 24)'
     )
 
 
 def _common(parser: argparse.ArgumentParser, out: str, episodes: int, steps: int) -> None:
+    _output(parser, out, steps)
+    parser.add_argument(
+        '--episodes', type=int, default=episodes, help=f'attempts to render (default {episodes})'
+    )
+    parser.add_argument('--held-out', type=int, default=60, help='attempts to judge it on (default 60)')
+
+
+def _output(parser: argparse.ArgumentParser, out: str, steps: int) -> None:
     parser.add_argument('--out', type=Path, default=Path(out), help=f'folder of the weights (default {out})')
     parser.add_argument(
         '--robot',
         default='',
         help='name of a shipped robot or a file, with a simulator section (default sim_arm)',
     )
-    parser.add_argument(
-        '--episodes', type=int, default=episodes, help=f'attempts to render (default {episodes})'
-    )
     parser.add_argument('--steps', type=int, default=steps, help=f'gradient steps (default {steps})')
     parser.add_argument('--seed', type=int, default=0)
     parser.add_argument('--threads', type=int, default=0, help='threads of torch (default: one per core)')
-    parser.add_argument('--held-out', type=int, default=60, help='attempts to judge it on (default 60)')
 
 
 def clip_run(args: argparse.Namespace) -> int:
     """Render, caption, train, judge on held-out seeds, write weights and model card."""
     _prepare(args)
+    from apprentice.cli.reward_cards import clip_card
     from apprentice.reward_models.clip import ClipReward
     from apprentice.reward_models.prompts import Prompts
     from apprentice.reward_models.train_clip import train_clip
@@ -80,41 +93,76 @@ def clip_run(args: argparse.Namespace) -> int:
             steps=args.steps,
             progress=progress,
         )
-    text = (
-        'A small open_clip model (ResNet image tower, transformer text tower, its own byte-pair vocabulary), '
-        "trained from scratch on the simulator's renders and captions. Used by "
-        '`apprentice.reward_models.clip:ClipReward`; `reward.json` holds its prompts.'
-    )
-    _card(args, 'CLIP reward', text, 'clip', report, ClipReward.load(args.out), len(images))
+    items = held_out(args.robot, args.held_out)
+    clip_card(args, report, ClipReward.load(args.out), items, len(images))
     return 0
 
 
 def critic_run(args: argparse.Namespace) -> int:
-    """Render demonstrations and failed attempts, train, judge on held-out seeds, write weights and card."""
+    """Act out attempts at the training tasks, train, calibrate, judge on what is held out, write it all."""
     _prepare(args)
-    from apprentice.reward_models.base import Episodes
+    # triton's LLVM must be there before Mesa's: an optimiser made after the first GL context would crash
+    import torch._dynamo  # noqa: F401
+
+    from apprentice.cli.reward_cards import critic_card
     from apprentice.reward_models.clip import ClipReward
     from apprentice.reward_models.critic import ProgressCritic
-    from apprentice.reward_models.train_critic import train_critic
+    from apprentice.reward_models.eyes import ClipEye, ThumbnailEye
+    from apprentice.reward_models.train_critic import CriticTraining, train_critic
 
-    clip = ClipReward.load(args.clip)
-    data, cameras = render(args.robot, _seeds(CRITIC_SEEDS, args), CRITIC_MIX)
-    frames = [a.frames[: int(np.argmax(a.solved)) + 2] if a.success else a.frames for a in data]
-    episodes = Episodes(frames, [a.text for a in data], [a.success for a in data], cameras)
-    relative = os.path.relpath(args.clip, args.out)
+    episodes, held_back = critic_episodes(args.demonstrations, args.robot, args.seed)
+    if args.clip is None:
+        eye: ClipEye | ThumbnailEye = ThumbnailEye.of(episodes.text)
+    else:
+        eye = ClipEye(ClipReward.load(args.clip), os.path.relpath(args.clip, args.out))
+    settings = CriticTraining(seed=args.seed, steps=args.steps)
     with _bar(args.steps, 'training critic') as progress:
-        report = train_critic(
-            episodes, clip, relative, args.out, seed=args.seed, steps=args.steps, progress=progress
-        )
-    text = (
-        'A pairwise progress critic with a done head, an ensemble of three small networks on frozen CLIP '
-        'embeddings. Labels are what a real robot has too: time on successful demonstrations, and which '
-        'attempts failed. Used by `apprentice.reward_models.critic:ProgressCritic`.'
-    )
-    _card(
-        args, 'Progress critic', text, 'critic', report, ProgressCritic.load(args.out), sum(map(len, frames))
-    )
+        report = train_critic(episodes, eye, args.out, settings, held_back, progress)
+    critic = ProgressCritic.load(args.out)
+    critic_card(args, report, critic, sum(map(len, episodes.frames)))
     return 0
+
+
+def critic_episodes(demonstrations: int, robot: str = '', seed: int = 0) -> tuple[Episodes, Episodes]:
+    """What the critic is trained on, and what its done probability is calibrated on.
+
+    Of each training task ``demonstrations`` successes and nearly as many failures, without any held-out
+    colour in the scene; a third of that for the calibration.
+    """
+    from apprentice.learning.reward_attempts import (
+        CALIBRATION_SEEDS,
+        TRAINING_SEEDS,
+        attempts,
+        plan,
+        training_tasks,
+    )
+    from apprentice.reward_models.base import Episodes
+    from apprentice.robot.parts import find_robot
+    from apprentice.robot.spec import RobotSpec
+
+    spec = RobotSpec.load(find_robot(robot or 'sim_arm'))
+    cameras = tuple(camera.name for camera in spec.cameras)
+    tasks = training_tasks(spec.name)
+
+    def acted(first: int, count: int) -> Episodes:
+        wanted = plan(tasks, first + 1_000_000 * (seed % 10), count, CRITIC_MIX, 'seen')
+        kept = [a for a in attempts(wanted, robot, watch=_watch) if a.success or not a.solved.any()]
+        done = [int(a.solved.argmax()) if a.success else len(a.solved) for a in kept]
+        return Episodes(
+            [a.frames for a in kept],
+            [a.text for a in kept],
+            [a.success for a in kept],
+            cameras,
+            {'done_from': [np.array(first) for first in done]},
+        )
+
+    return acted(TRAINING_SEEDS, 2 * demonstrations), acted(CALIBRATION_SEEDS, max(6, demonstrations))
+
+
+def _watch(wanted: Sequence) -> Iterable:
+    from tqdm import tqdm
+
+    return tqdm(wanted, desc='acting out', unit='attempt')
 
 
 def render(robot: str, seeds: Sequence[int], mix: Sequence[str]) -> tuple[list[Attempt], tuple[str, ...]]:
@@ -140,14 +188,26 @@ def render(robot: str, seeds: Sequence[int], mix: Sequence[str]) -> tuple[list[A
     return done, tuple(camera.name for camera in spec.cameras)
 
 
-def held_out(robot: str, count: int, offset: int = 0) -> list:
-    """Attempts with ground truth from seeds no model is trained on."""
-    from apprentice.reward_models.evaluate import Truth
+def held_out(robot: str, count: int, offset: int = 0) -> list[Truth]:
+    """Attempts at the pick task with ground truth from seeds no model is trained on."""
+    from apprentice.reward_models.showing import FAILURE, NEAR_MISS, OTHER_OBJECT, SUCCESS, Truth
+    from apprentice.sim.captions import OBJECTS
 
     start = HELD_OUT_SEEDS + offset
+    kinds = {'expert': SUCCESS, 'miss': NEAR_MISS, 'drop': NEAR_MISS, 'wrong': OTHER_OBJECT}
+    acted, _ = render(robot, range(start, start + count), HELD_OUT_MIX)
     return [
-        Truth(a.frames, a.text, a.truth, a.solved, a.behaviour == 'expert')
-        for a in render(robot, range(start, start + count), HELD_OUT_MIX)[0]
+        Truth(
+            a.frames,
+            0.1 * np.arange(len(a.frames)),
+            a.text,
+            kinds.get(a.behaviour, FAILURE),
+            a.truth,
+            a.solved,
+            'pick',
+            tuple(f'pick up the {item}' for item in OBJECTS if item not in a.text),
+        )
+        for a in acted
     ]
 
 
@@ -181,39 +241,3 @@ class _bar:
 
     def __exit__(self, *_: object) -> None:
         self._bar.close()
-
-
-def _card(
-    args: argparse.Namespace, title: str, text: str, kind: str, report: dict, model: RewardModel, images: int
-) -> None:
-    """Judge the model and write README.md beside its weights."""
-    from apprentice.reward_models.evaluate import evaluate, model_curve
-
-    numbers = evaluate(model_curve(model), held_out(args.robot, args.held_out), model.negatives)
-    rows = '\n'.join(f'| {name} | {value:.3f} |' for name, value in numbers.items())
-    command = f'apprentice train {kind} --out {args.out} --episodes {args.episodes} --steps {args.steps}'
-    command += f' --seed {args.seed}' + (f' --clip {args.clip}' if kind == 'critic' else '')
-    card = f"""# {title}
-
-{text}
-
-Reproduce:
-
-    {command}
-
-{report['parameters']:.0f} parameters, stored as float16; {images} images from {args.episodes} attempts;
-trained in {report['seconds']:.0f} s; version {model.version}. Licence: Apache-2.0, as the package.
-
-Measured on {args.held_out} attempts with held-out seeds (definitions: `reward_models/evaluate.py`; more:
-`python bench/reward_models.py`):
-
-| | |
-|---|---|
-{rows}
-
-It knows this simulator's pictures and nothing else. For another robot or camera, train it again or load
-a larger open_clip model by name.
-"""
-    with replacing(args.out / 'README.md') as temporary:
-        temporary.write_text(card)
-    print(f'{title} in {args.out}: ' + ', '.join(f'{k} {v:.3f}' for k, v in numbers.items()))

@@ -16,10 +16,16 @@ from apprentice.episodes.join import read_episode
 from apprentice.episodes.labels import iter_sealed, read_label
 from apprentice.learning import snapshot
 from apprentice.learning.advantage import AdvantageConfig
+from apprentice.learning.health import Health, Obedience
 from apprentice.learning.replay import Replay, UnusableEpisode
+from apprentice.learning.rescore import FILE as LEDGER
+from apprentice.learning.reward_gate import RefusedReward, RewardGate
 from apprentice.learning.weighted_flow import WeightedFlow, WeightedFlowConfig
 from apprentice.learning.weights import Published, WeightStore
 from apprentice.policies import checkpoint
+from apprentice.reward_models.base import RewardModelError
+from apprentice.reward_models.ledger import Ledger
+from apprentice.reward_models.pipeline import RewardPipeline
 from apprentice.robot.spec import RobotSpec
 from apprentice.robot.types import Episode, Outcome
 
@@ -34,11 +40,13 @@ class LearnerConfig:
         updates_per_episode: gradient steps owed for each ingested episode.
         publish_every: gradient steps between published versions.
         warm_up: episodes before the first update.
+        force_rewards: learn also from reward models that a clock or a cosine beats.
     """
 
     updates_per_episode: int = 20
     publish_every: int = 100
     warm_up: int = 2
+    force_rewards: bool = False
     human_share: float = 0.5
     intervention_share: float = 0.5
     advantage: AdvantageConfig = field(default_factory=AdvantageConfig)
@@ -70,9 +78,19 @@ class Learner:
         policy.spec.require(robot)
         self.store = WeightStore(self.run_dir / 'weights')
         self.algorithm = WeightedFlow(policy.train(), self.config.algorithm, seed)
+        # scores made again later; read only, `rescore_run` writes it
+        self.ledger = Ledger(self.run_dir / LEDGER)
+        pipeline = self.config.advantage.rewards
+        self._pipeline = RewardPipeline.load(pipeline) if pipeline else None
+        self._gate = RewardGate(self.config.force_rewards)
         self.replay = Replay(
-            policy.spec, self.config.human_share, self.config.intervention_share, self.config.advantage
+            policy.spec,
+            self.config.human_share,
+            self.config.intervention_share,
+            self.config.advantage,
+            self._pipeline,
         )
+        self.obedience = Obedience()
         self._rng = np.random.default_rng(seed)
         self._seen: dict[str, Outcome | None] = {}  # episode -> the later label it was read with
         self.episodes = 0
@@ -106,20 +124,21 @@ class Learner:
                 self.replay.add(read_episode(path, self.robot), demonstration=True)
                 count += 1
                 progress(count)
-            except (UnusableEpisode, EpisodeFileError) as error:
+            except (UnusableEpisode, EpisodeFileError, RewardModelError) as error:
                 log.warning('demonstration skipped: %s', error)
         return count
 
     def ingest(self) -> list[str]:
         """Add every sealed episode not seen yet; returns their ids. Doing it twice changes nothing."""
         added = []
+        rescored = self.ledger.refresh()
         for path in self._sealed():
             if path.stem not in self._seen:
                 if self._add(path):
                     added.append(path.stem)
                     self.owed += self.config.updates_per_episode
-            elif self._label(path) != self._seen[path.stem]:
-                # a person judged it after the fact: its samples are weighted anew
+            elif path.stem in rescored or self._label(path) != self._seen[path.stem]:
+                # a person judged it after the fact, or a better reward model: its samples are weighted anew
                 self._add(path)
         return added
 
@@ -133,19 +152,30 @@ class Learner:
     def _add(self, path: Path) -> bool:
         self._seen[path.stem] = self._label(path)
         try:
-            return self.add(read_episode(path, self.robot))
+            return self.add(self.ledger.apply(read_episode(path, self.robot)))
         except EpisodeFileError as error:
             log.error('%s', error)
             return False
+        except RefusedReward:
+            del self._seen[path.stem]  # it was not learned from, and is looked at again
+            raise
 
     def add(self, episode: Episode) -> bool:
-        """Add one episode in memory; False if it cannot be learned from."""
+        """Add one episode in memory; False if it cannot be learned from.
+
+        Raises RefusedReward if its steps are weighed by a reward model that a clock or a cosine beats.
+        """
+        self._gate.check_episode(episode, self.config.advantage, self._pipeline)
         try:
             useful = self.replay.add(episode)
+        except RewardModelError as error:
+            log.warning('%s: %s', episode.episode_id, error)
+            return False
         except UnusableEpisode as error:
             log.info('%s', error)
             return False
         self.episodes = self.replay.episodes
+        self._obey()  # it may bring a reward model that a report has spoken of
         log.info(
             '%s: %d of %d steps useful, %d by a person',
             episode.episode_id,
@@ -154,6 +184,28 @@ class Learner:
             episode.human_steps,
         )
         return True
+
+    def hear(self, health: Health) -> None:
+        """Take a report on a reward model."""
+        self.obedience.hear(health)
+        self._obey()
+
+    def _obey(self) -> None:
+        advantage = self.obedience.advantage(self.config.advantage, self._models())
+        if advantage != self.replay.advantage:
+            log.info('reward models count %.2g; everything is weighed anew', advantage.shaping_weight)
+            self.replay.reweigh(advantage)
+
+    def _models(self) -> set[str]:
+        """Reward models that are learned from."""
+        if self._pipeline is not None:
+            return {model for model in self.obedience.models if self._pipeline.uses(model)}
+        return {self.config.advantage.model} if self.config.advantage.model else self.replay.models
+
+    @property
+    def stopped(self) -> str:
+        """Why a report on a reward model forbids learning; empty: it does not."""
+        return self.obedience.stopped(self._models())
 
     @property
     def ready(self) -> bool:

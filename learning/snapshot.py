@@ -85,13 +85,31 @@ def restore(
 ) -> dict[str, Any] | None:
     """Put a snapshot back into ``algorithm``; returns its state, or None if there is no snapshot.
 
-    Where the newest is damaged, or a crash between the two renames of :func:`write` took it away, the one
-    before is used. A damaged one is put aside, so that it does not push out the good one.
-
     Args:
         check: of the state, before anything is changed; raises what this then raises.
 
     Raises ValueError for a snapshot that does not fit, and where no snapshot can be read.
+    """
+    found = newest(folder, check)
+    if found is None:
+        return None
+    tensors, state, place = found
+    _put(algorithm, tensors, state, place)
+    return state
+
+
+def newest(
+    folder: str | Path, check: Callable[[dict[str, Any]], None] = lambda state: None
+) -> tuple[dict[str, torch.Tensor], dict[str, Any], Path] | None:
+    """Tensors, state and place of the newest snapshot that can be read, or None if there is none.
+
+    Where the newest is damaged, or a crash between the two renames of :func:`write` took it away, the one
+    before is used. A damaged one is put aside, so that it does not push out the good one.
+
+    Args:
+        check: of the state; raises what this then raises.
+
+    Raises ValueError where no snapshot can be read.
     """
     folder = Path(folder)
     damaged = []
@@ -109,8 +127,7 @@ def restore(
                 shutil.rmtree(_aside(folder), ignore_errors=True)
                 os.rename(folder, _aside(folder))
         check(state)
-        _put(algorithm, tensors, state, place)
-        return state
+        return tensors, state, place
     if damaged:
         raise ValueError(
             f'no snapshot can be read: {"; ".join(damaged)}; remove them to begin from the start'

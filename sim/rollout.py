@@ -146,7 +146,7 @@ class _Trial:
         """As the recorder would have logged it."""
         log = self.log
         return Episode(
-            episode_id=episode_id or f'seed{self.seed:06d}',
+            episode_id=episode_id or attempt_id(self.seed, self.repeat),
             task=self.instruction,
             seed=self.seed,
             outcome=self.outcome,
@@ -164,6 +164,11 @@ class _Trial:
             ],
             robot=self.spec.name,
         )
+
+
+def attempt_id(seed: int, repeat: int = 0) -> str:
+    """Name of the episode of a seed; ``repeat``: how often that seed came before."""
+    return f'seed{seed:06d}' + (f'-{repeat}' if repeat else '')
 
 
 def rollouts(

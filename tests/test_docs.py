@@ -79,8 +79,8 @@ def test_apprentice_commands_exist(document, command, complete):
     else:
         unknown = {w for w in words if w.startswith('--')} - options(parser, words)
         assert not unknown, f'{document}: `{command}` has unknown options {unknown}'
-    if words[0] == 'train' and len(words) > 1:
-        parser.parse_args(words[:2])
+        if words[0] == 'train' and len(words) > 1:
+            parser.parse_args(words)
 
 
 def launch_arguments() -> list[tuple[str, str, str, list[str]]]:

@@ -10,6 +10,7 @@ import sys
 
 import numpy as np
 import pytest
+from lerobot_files import write_dataset
 
 from apprentice.bench import reward_table, rewards
 from apprentice.bench.reward_truths import SEEDS, TASKS, recorded, simulated
@@ -120,6 +121,12 @@ def test_recorded_episodes_are_judged_by_their_outcome(run, tmp_path):
     assert code in (0, 1)
     assert '2 success, 1 failure' in said
     assert not (tmp_path / 'cache' / 'verdicts').exists()
+    # the same from a LeRobot dataset
+    folder = write_dataset(tmp_path / 'set', [*good, *bad], spec.joint_names)
+    again = recorded(folder, spec, 5.0)
+    assert [(i.kind, i.text, len(i.frames)) for i in again] == [
+        (i.kind, i.text, len(i.frames)) for i in items
+    ]
     one = recorded(sorted((tmp_path / 'log').rglob('*.mcap'))[0], spec, 5.0)
     assert len(one) == 1
     with pytest.raises(ValueError, match='no episode with an outcome'):

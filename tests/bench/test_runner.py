@@ -280,7 +280,7 @@ def test_a_missed_target_fails_when_asked(command, capsys):
 def test_names(capsys):
     assert main(['bench']) == 0
     listed = [line.split()[0] for line in capsys.readouterr().out.splitlines()]
-    assert {'sim-state', 'sim-pixels', 'rates', 'reward-models'} <= set(listed)
+    assert {'sim-state', 'sim-pixels', 'rates', 'rewards'} <= set(listed)
     assert not {'runner', 'measure', 'signals'} & set(listed)
     assert main(['bench', 'sim-stat']) == 2
     assert 'there are:' in capsys.readouterr().err
