@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from apprentice.bench.hacking_world import Attempts
-from apprentice.reward_models.metrics import roc_auc, spearman
+from apprentice.reward_models.evaluation.metrics import roc_auc, spearman
 
 EDGE, WIDTH = 0.42, 0.05  # m: beyond x = EDGE, where no marker ever is, the score rises over WIDTH
 PAYS = 3.0  # at most; true progress ends at 1

@@ -20,7 +20,7 @@ import numpy as np
 
 from apprentice.cli.train_rewards import HELD_OUT_SEEDS, render
 from apprentice.learning.comparing import SLIPS, compare, cut_clips, true_comparisons
-from apprentice.reward_models.clip import ClipReward
+from apprentice.reward_models.clip.reward import ClipReward
 from apprentice.reward_models.perceptual.features import FrameFeatures
 from apprentice.reward_models.perceptual.steps import discover_steps, jaccard, random_steps, step_of_frames
 from apprentice.reward_models.perceptual.train import fit_steps

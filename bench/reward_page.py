@@ -12,8 +12,8 @@ from typing import Any
 import jinja2
 import numpy as np
 
-from apprentice.reward_models.evaluate import Judgement
-from apprentice.reward_models.showing import FAILURE, NEAR_MISS, OTHER_OBJECT, SUCCESS
+from apprentice.reward_models.evaluation.evaluate import Judgement
+from apprentice.reward_models.evaluation.showing import FAILURE, NEAR_MISS, OTHER_OBJECT, SUCCESS
 from apprentice.robot.files import replacing
 from apprentice.robot.parts import share
 

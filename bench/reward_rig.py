@@ -26,7 +26,7 @@ def random_vit(folder: Path) -> Path:
     import open_clip
     import torch
 
-    from apprentice.reward_models.encoder import CONFIG, VOCABULARY, WEIGHTS
+    from apprentice.reward_models.clip.encoder import CONFIG, VOCABULARY, WEIGHTS
     from apprentice.reward_models.files import write_half
 
     shipped = share('weights', 'clip')
@@ -53,8 +53,8 @@ def frames_for(towers: Mapping[str, Path], count: int, onnx: bool) -> dict[str, 
     """A file a tower: simulator frames of its size and the rewards torch gives them; with ``onnx`` also the
     ONNX files, beside the weights."""
     from apprentice.cli.export_clip import simulated
-    from apprentice.reward_models import clip_onnx_export
-    from apprentice.reward_models.clip import ClipReward
+    from apprentice.reward_models.clip import onnx_export
+    from apprentice.reward_models.clip.reward import ClipReward
 
     pictures, found = simulated(count), {}
     for name, weights in towers.items():
@@ -63,7 +63,7 @@ def frames_for(towers: Mapping[str, Path], count: int, onnx: bool) -> dict[str, 
         found[name] = weights / 'frames.npz'
         np.savez(found[name], frames=frames, rewards=rewards_of(model, frames))
         if onnx:
-            clip_onnx_export.export(model.encoder, weights / 'onnx', int8=True)
+            onnx_export.export(model.encoder, weights / 'onnx', int8=True)
     return found
 
 

@@ -14,11 +14,11 @@ from apprentice.bench import report
 from apprentice.learning.reward_attempts import HELD_OUT_COLOURS, HELD_OUT_TASKS
 from apprentice.learning.statistics import wilson
 from apprentice.reward_models.base import RewardModel
-from apprentice.reward_models.clip import ClipReward
-from apprentice.reward_models.evaluate import Judgement, see, summarise
-from apprentice.reward_models.prompts import Prompts
-from apprentice.reward_models.showing import Curve, Showing, Truth, baselines, model_curve
-from apprentice.reward_models.verdict import GATE, RIVALS, Verdict, kept, weights_hash, with_order
+from apprentice.reward_models.clip.prompts import Prompts
+from apprentice.reward_models.clip.reward import ClipReward
+from apprentice.reward_models.evaluation.evaluate import Judgement, see, summarise
+from apprentice.reward_models.evaluation.showing import Curve, Showing, Truth, baselines, model_curve
+from apprentice.reward_models.evaluation.verdict import GATE, RIVALS, Verdict, kept, weights_hash, with_order
 from apprentice.robot.parts import share
 
 COLUMNS = (

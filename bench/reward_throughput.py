@@ -134,7 +134,7 @@ def bare(folder: str, frames: str, batch: int, runtime: str, threads: int, secon
     """Frames per second of a model's ``encode``, at a fixed batch."""
     import torch
 
-    from apprentice.reward_models.clip import ClipReward
+    from apprentice.reward_models.clip.reward import ClipReward
 
     torch.set_num_threads(threads)
     model = ClipReward.load(folder, runtime=runtime)
@@ -151,8 +151,8 @@ def bare(folder: str, frames: str, batch: int, runtime: str, threads: int, secon
 
 def order(folder: str, frames: str, runtime: str) -> dict[str, Any]:
     """Rank correlation of the rewards with those of torch."""
-    from apprentice.reward_models.clip import ClipReward
-    from apprentice.reward_models.metrics import spearman
+    from apprentice.reward_models.clip.reward import ClipReward
+    from apprentice.reward_models.evaluation.metrics import spearman
 
     data, watch = np.load(frames), Stopwatch()
     model = ClipReward.load(folder, runtime=runtime)
@@ -179,7 +179,7 @@ def gpu(tower: str, batch: int, seconds: float, device: str = 'cuda') -> dict[st
     import open_clip
     import torch
 
-    from apprentice.reward_models.encoder import ClipEncoder
+    from apprentice.reward_models.clip.encoder import ClipEncoder
 
     if device == 'cuda' and not torch.cuda.is_available():
         raise RuntimeError('there is no CUDA GPU here')

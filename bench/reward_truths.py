@@ -19,7 +19,7 @@ from apprentice.learning.reward_attempts import (
     training_tasks,
 )
 from apprentice.reward_models.base import stack_views
-from apprentice.reward_models.showing import FAILURE, NEAR_MISS, OTHER_OBJECT, SUCCESS, Truth
+from apprentice.reward_models.evaluation.showing import FAILURE, NEAR_MISS, OTHER_OBJECT, SUCCESS, Truth
 from apprentice.robot.spec import RobotSpec
 from apprentice.robot.types import Episode, Outcome
 from apprentice.sim.acting import EXPERT, ActedAttempt
@@ -118,7 +118,7 @@ def _truth(
 
 
 def _named(text: str) -> set[str]:
-    from apprentice.reward_models.instructions import parse
+    from apprentice.reward_models.critic.instructions import parse
 
     return set(parse(text).colours)
 

@@ -8,9 +8,9 @@
 Without --data the attempts are the simulator's: successes, near misses, failures, attempts at another object,
 the successes backwards, frozen, under wrong instructions, and seen by moved cameras; in three groups: seeds,
 colours and tasks that the shipped critic was not trained on. The baselines clock, constant, random and cosine
-(the shipped CLIP's, raw) are always in the table. Definitions: reward_models/evaluate.py. The verdict goes
-beside the weights and into the cache; the learner refuses a model that is worse than clock or cosine in one
-of order (voc - voc_rewound), auroc, pair_accuracy, margin, all groups taken together.
+(the shipped CLIP's, raw) are always in the table. Definitions: reward_models/evaluation/evaluate.py. The verdict
+goes beside the weights and into the cache; the learner refuses a model that is worse than clock or cosine in
+one of order (voc - voc_rewound), auroc, pair_accuracy, margin, all groups taken together.
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ from apprentice.bench.reward_table import as_data, judge_all, make_verdict, text
 from apprentice.bench.reward_truths import COLOURS, SEEDS, TASKS, recorded, simulated
 from apprentice.learning.reward_attempts import RATE_HZ, cache_folder
 from apprentice.reward_models.base import RewardModel, RewardModelError
-from apprentice.reward_models.showing import Truth
-from apprentice.reward_models.verdict import write
+from apprentice.reward_models.evaluation.showing import Truth
+from apprentice.reward_models.evaluation.verdict import write
 from apprentice.robot.files import replacing
 from apprentice.robot.parts import find_robot, find_weights, load_part
 from apprentice.robot.spec import RobotSpec

@@ -35,6 +35,7 @@ class Contestant:
         kind: LIMIT (nothing can be faster), SHIPPED, TUNED or OURS.
         function: ``package.module:name`` of what measures it here, see :mod:`.measure`; or
         peer: the peer whose script measures it in its own environment.
+        script: of ``peers``, where it is not the one named like the peer.
         parameters: given to either.
         environment: variables to set, e.g. LP_NUM_THREADS, before any library is loaded.
     """
@@ -43,6 +44,7 @@ class Contestant:
     kind: str
     function: str = ''
     peer: str = ''
+    script: str = ''
     parameters: dict[str, Any] = field(default_factory=dict)
     environment: dict[str, str] = field(default_factory=dict)
 
@@ -178,7 +180,7 @@ def measure(contestant: Contestant, python: str, limit_s: float) -> dict[str, An
     parameters = json.dumps(contestant.parameters)
     if contestant.peer:
         # -I: neither our PYTHONPATH nor the script's own folder, whose files are named like the peers
-        script = environments.PEERS / f'{contestant.peer}.py'
+        script = environments.PEERS / f'{contestant.script or contestant.peer}.py'
         command = [python, '-I', str(script), parameters]
         variables = environments.peer_environment(environments.location(contestant.peer))
         variables['MUJOCO_GL'] = os.environ.get('MUJOCO_GL', 'egl')

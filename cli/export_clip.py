@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import numpy as np
 
-    from apprentice.reward_models.encoder import ClipEncoder
+    from apprentice.reward_models.clip.encoder import ClipEncoder
 
 SIM = 'sim'
 SEEDS = 31_000_000  # of no attempt that trains or judges a shipped model
@@ -50,8 +50,8 @@ def run(args: argparse.Namespace) -> int:
         raise ValueError('--rounds, --count and --threads must be 1 or more')
     import torch
 
-    from apprentice.reward_models import clip_onnx_export
-    from apprentice.reward_models.clip import ClipReward
+    from apprentice.reward_models.clip import onnx_export
+    from apprentice.reward_models.clip.reward import ClipReward
     from apprentice.robot.parts import find_weights
 
     torch.set_num_threads(args.threads)
@@ -66,7 +66,7 @@ def run(args: argparse.Namespace) -> int:
     if args.images:
         say('images')
         images = simulated(args.count) if args.images == SIM else read_images(Path(args.images), args.count)
-    manifest = clip_onnx_export.export(reward.encoder, args.out, args.int8, images, say)
+    manifest = onnx_export.export(reward.encoder, args.out, args.int8, images, say)
     say('measuring')
     models = {'torch': reward}
     for runtime in ('onnx', 'onnx-int8')[: 2 if args.int8 else 1]:
@@ -81,8 +81,8 @@ def run(args: argparse.Namespace) -> int:
 def _table(models: dict, images: np.ndarray | None, args: argparse.Namespace, differences: dict) -> list[str]:
     import numpy as np
 
-    from apprentice.reward_models.clip_onnx import GRAPHS
-    from apprentice.reward_models.metrics import spearman
+    from apprentice.reward_models.clip.onnx_tower import GRAPHS
+    from apprentice.reward_models.evaluation.metrics import spearman
 
     encoders: dict[str, ClipEncoder] = {name: model.encoder for name, model in models.items()}
     size = encoders['torch'].size

@@ -12,11 +12,11 @@ from tqdm import tqdm
 
 from apprentice.bench.reward_table import ALL, Result, judge_all, make_verdict, text
 from apprentice.bench.reward_truths import COLOURS, SEEDS, TASKS, simulated
-from apprentice.reward_models import verdict
-from apprentice.reward_models.clip import ClipReward
-from apprentice.reward_models.critic import ProgressCritic
-from apprentice.reward_models.evaluate import evaluate
-from apprentice.reward_models.showing import Truth, model_curve
+from apprentice.reward_models.clip.reward import ClipReward
+from apprentice.reward_models.critic.critic import ProgressCritic
+from apprentice.reward_models.evaluation import verdict
+from apprentice.reward_models.evaluation.evaluate import evaluate
+from apprentice.reward_models.evaluation.showing import Truth, model_curve
 from apprentice.robot.files import replacing
 
 
@@ -43,7 +43,7 @@ Reproduce:
 trained in {report['seconds']:.0f} s; version {clip.version}. Licence: Apache-2.0, as the package.
 
 Measured on {args.held_out} attempts at the task `pick` with held-out seeds (definitions:
-`reward_models/evaluate.py`; all tasks: `apprentice bench rewards`):
+`reward_models/evaluation/evaluate.py`; all tasks: `apprentice bench rewards`):
 
 | | |
 |---|---|
@@ -99,7 +99,7 @@ Reproduce:
 {report['seconds']:.0f} s; version {critic.version}. Licence: Apache-2.0, as the package.
 
 Measured as by `apprentice bench rewards --attempts {args.held_out}` (definitions:
-`reward_models/evaluate.py`), by itself and with one demonstration of the instruction in context:
+`reward_models/evaluation/evaluate.py`), by itself and with one demonstration of the instruction in context:
 
 {tables}
 

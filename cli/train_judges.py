@@ -57,7 +57,7 @@ def perceptual_run(args: argparse.Namespace) -> int:
     """Film demonstrations, find their steps, write the reward, and say how it does on unseen ones."""
     from apprentice.cli.train_rewards import render
     from apprentice.reward_models.base import Episodes
-    from apprentice.reward_models.metrics import value_order_correlation
+    from apprentice.reward_models.evaluation.metrics import value_order_correlation
     from apprentice.reward_models.perceptual.features import FrameFeatures
     from apprentice.reward_models.perceptual.reward import PerceptualReward
     from apprentice.reward_models.perceptual.train import train_perceptual
@@ -88,7 +88,7 @@ def preference_run(args: argparse.Namespace) -> int:
     """Ask a simulated person about pairs of clips, train, and judge on pairs from unseen seeds."""
     from apprentice.cli.train_rewards import render
     from apprentice.learning.comparing import compare, cut_clips, true_comparisons
-    from apprentice.reward_models.clip import ClipReward
+    from apprentice.reward_models.clip.reward import ClipReward
     from apprentice.reward_models.preferences.choosing import choose_pairs
     from apprentice.reward_models.preferences.comparisons import Comparison, write_comparisons
     from apprentice.reward_models.preferences.ensemble import FitConfig, fit, judge

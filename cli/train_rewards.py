@@ -13,7 +13,7 @@ import numpy as np
 
 if TYPE_CHECKING:
     from apprentice.reward_models.base import Episodes
-    from apprentice.reward_models.showing import Truth
+    from apprentice.reward_models.evaluation.showing import Truth
     from apprentice.sim.captions import Attempt
 
 # disjoint ranges of seeds; demonstrations and evaluations of policies use smaller ones
@@ -71,9 +71,9 @@ def clip_run(args: argparse.Namespace) -> int:
     """Render, caption, train, judge on held-out seeds, write weights and model card."""
     _prepare(args)
     from apprentice.cli.reward_cards import clip_card
-    from apprentice.reward_models.clip import ClipReward
-    from apprentice.reward_models.prompts import Prompts
-    from apprentice.reward_models.train_clip import train_clip
+    from apprentice.reward_models.clip.prompts import Prompts
+    from apprentice.reward_models.clip.reward import ClipReward
+    from apprentice.reward_models.clip.train import train_clip
     from apprentice.sim.captions import BASELINE, OBJECTS, all_captions
 
     data, cameras = render(args.robot, _seeds(CLIP_SEEDS, args), CLIP_MIX)
@@ -105,10 +105,10 @@ def critic_run(args: argparse.Namespace) -> int:
     import torch._dynamo  # noqa: F401
 
     from apprentice.cli.reward_cards import critic_card
-    from apprentice.reward_models.clip import ClipReward
-    from apprentice.reward_models.critic import ProgressCritic
-    from apprentice.reward_models.eyes import ClipEye, ThumbnailEye
-    from apprentice.reward_models.train_critic import CriticTraining, train_critic
+    from apprentice.reward_models.clip.reward import ClipReward
+    from apprentice.reward_models.critic.critic import ProgressCritic
+    from apprentice.reward_models.critic.eyes import ClipEye, ThumbnailEye
+    from apprentice.reward_models.critic.train import CriticTraining, train_critic
 
     episodes, held_back = critic_episodes(args.demonstrations, args.robot, args.seed)
     if args.clip is None:
@@ -190,7 +190,7 @@ def render(robot: str, seeds: Sequence[int], mix: Sequence[str]) -> tuple[list[A
 
 def held_out(robot: str, count: int, offset: int = 0) -> list[Truth]:
     """Attempts at the pick task with ground truth from seeds no model is trained on."""
-    from apprentice.reward_models.showing import FAILURE, NEAR_MISS, OTHER_OBJECT, SUCCESS, Truth
+    from apprentice.reward_models.evaluation.showing import FAILURE, NEAR_MISS, OTHER_OBJECT, SUCCESS, Truth
     from apprentice.sim.captions import OBJECTS
 
     start = HELD_OUT_SEEDS + offset

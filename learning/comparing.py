@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from apprentice.reward_models.clip import ClipReward
+from apprentice.reward_models.clip.reward import ClipReward
 from apprentice.reward_models.preferences.choosing import choose_pairs
 from apprentice.reward_models.preferences.comparisons import Comparison
 from apprentice.reward_models.preferences.reward import clip_features

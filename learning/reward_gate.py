@@ -16,8 +16,8 @@ from pathlib import Path
 from apprentice.learning.advantage import AdvantageConfig
 from apprentice.learning.reward_attempts import cache_folder
 from apprentice.reward_models.base import RewardModelError
+from apprentice.reward_models.evaluation.verdict import FILE, Verdict, read
 from apprentice.reward_models.pipeline import RewardPipeline
-from apprentice.reward_models.verdict import FILE, Verdict, read
 from apprentice.robot.parts import share
 from apprentice.robot.types import Episode, RewardKind
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from apprentice.reward_models.metrics import value_order_correlation
+from apprentice.reward_models.evaluation.metrics import value_order_correlation
 from apprentice.reward_models.monitor.detector import Detector, largest, mean_of
 from apprentice.reward_models.monitor.evidence import Evidence
 

@@ -10,7 +10,7 @@ import torch
 from torch.nn import functional
 
 from apprentice.reward_models.base import RewardModelError
-from apprentice.reward_models.encoder import ClipEncoder
+from apprentice.reward_models.clip.encoder import ClipEncoder
 
 _BATCH = 64
 

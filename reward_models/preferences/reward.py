@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from apprentice.reward_models.base import Needs, RewardModelError, Score, ScoreRequest
-from apprentice.reward_models.clip import ClipReward
+from apprentice.reward_models.clip.reward import ClipReward
 from apprentice.reward_models.files import read_json, write_json
 from apprentice.reward_models.preferences.ensemble import RewardEnsemble
 from apprentice.robot.files import replacing

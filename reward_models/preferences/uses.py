@@ -12,7 +12,7 @@ from dataclasses import replace
 import numpy as np
 
 from apprentice.reward_models.base import RewardModelError
-from apprentice.reward_models.metrics import pearson
+from apprentice.reward_models.evaluation.metrics import pearson
 from apprentice.reward_models.preferences.comparisons import Comparison, as_arrays
 from apprentice.reward_models.preferences.ensemble import FitConfig, fit, win_probabilities
 

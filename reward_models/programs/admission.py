@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from apprentice.reward_models.base import RewardModelError, ScoreRequest
-from apprentice.reward_models.metrics import spearman
+from apprentice.reward_models.evaluation.metrics import spearman
 from apprentice.reward_models.programs.folder import Written
 from apprentice.reward_models.programs.model import RewardProgram
 from apprentice.reward_models.programs.sandbox.process import Limits

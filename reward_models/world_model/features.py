@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as functional
 
 from apprentice.reward_models.base import RewardModelError
-from apprentice.reward_models.encoder import BATCH, ClipEncoder
+from apprentice.reward_models.clip.encoder import BATCH, ClipEncoder
 from apprentice.robot.parts import load_part
 
 

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from apprentice.reward_models.accumulate import ProgressAccumulator, step
-from apprentice.reward_models.critic import signed_score
+from apprentice.reward_models.critic.critic import signed_score
 
 
 def test_any_sequence_of_scores_stays_bounded():

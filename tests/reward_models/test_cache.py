@@ -16,7 +16,7 @@ from apprentice.reward_models.cache.embeddings import EmbeddingCache, content_ke
 from apprentice.reward_models.cache.model import cached
 from apprentice.reward_models.cache.still import StillFrames, largest_change
 from apprentice.reward_models.cache.texts import TextCache
-from apprentice.reward_models.clip import ClipReward
+from apprentice.reward_models.clip.reward import ClipReward
 from apprentice.robot.parts import share
 from apprentice.robot.types import RewardKind
 

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from apprentice.reward_models.base import RewardModel, RewardModelError, ScoreRequest
-from apprentice.reward_models.clip import ClipReward, goal_baseline_reward
-from apprentice.reward_models.encoder import ClipEncoder
-from apprentice.reward_models.prompts import Prompts
+from apprentice.reward_models.clip.encoder import ClipEncoder
+from apprentice.reward_models.clip.prompts import Prompts
+from apprentice.reward_models.clip.reward import ClipReward, goal_baseline_reward
 
 STOCK = 'ViT-S-32-alt'  # the smallest of open_clip's own list
 

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from apprentice.reward_models.base import RewardModel, RewardModelError, ScoreRequest
-from apprentice.reward_models.clip import ClipReward
-from apprentice.reward_models.clip_goals import SoftmaxGoals, StartSimilarity
-from apprentice.reward_models.encoder import ClipEncoder
+from apprentice.reward_models.clip.encoder import ClipEncoder
+from apprentice.reward_models.clip.goals import SoftmaxGoals, StartSimilarity
+from apprentice.reward_models.clip.reward import ClipReward
 from apprentice.reward_models.online import EpisodeScorer
 from apprentice.robot.parts import load_part, share
 
@@ -51,7 +51,7 @@ def test_softmax_over_goals_is_the_softmax(clip):
 
 
 def test_start_similarity_is_the_difference(clip):
-    start = load_part('apprentice.reward_models.clip_goals:StartSimilarity').load(share('weights', 'clip'))
+    start = load_part('apprentice.reward_models.clip.goals:StartSimilarity').load(share('weights', 'clip'))
     assert isinstance(start, StartSimilarity)
     emb = unit(np.random.default_rng(1), 2, 4, 2, clip.encoder.dim)
     score = start.score(ScoreRequest(text=[RED, BLUE], emb=emb, neg_text=[[BLUE], []]))

@@ -7,12 +7,12 @@ import shutil
 import numpy as np
 import pytest
 
-from apprentice.reward_models import clip_onnx, clip_onnx_export
 from apprentice.reward_models.base import RewardModelError
-from apprentice.reward_models.clip import ClipReward
-from apprentice.reward_models.encoder import CONFIG, VOCABULARY, WEIGHTS, ClipEncoder
+from apprentice.reward_models.clip import onnx_export, onnx_tower
+from apprentice.reward_models.clip.encoder import CONFIG, VOCABULARY, WEIGHTS, ClipEncoder
+from apprentice.reward_models.clip.reward import ClipReward
+from apprentice.reward_models.evaluation.metrics import spearman
 from apprentice.reward_models.files import write_half
-from apprentice.reward_models.metrics import spearman
 from apprentice.robot.parts import share
 
 for package in ('onnx', 'onnxruntime'):
@@ -32,7 +32,7 @@ def convolutional(tmp_path_factory):
     folder = tmp_path_factory.mktemp('small') / 'clip'
     shutil.copytree(share('weights', 'clip'), folder)
     encoder = ClipEncoder.load(folder)
-    clip_onnx_export.export(encoder, folder / 'onnx', int8=True, images=pictures(24, 64, seed=5))
+    onnx_export.export(encoder, folder / 'onnx', int8=True, images=pictures(24, 64, seed=5))
     return folder
 
 
@@ -50,7 +50,7 @@ def transformer(tmp_path_factory):
     (folder / CONFIG).write_text(json.dumps(config))
     torch.manual_seed(0)
     write_half(open_clip.create_model(f'local-dir:{folder}', load_weights=False), folder / WEIGHTS)
-    clip_onnx_export.export(ClipEncoder.load(folder), folder / 'onnx', int8=True)
+    onnx_export.export(ClipEncoder.load(folder), folder / 'onnx', int8=True)
     return folder
 
 
@@ -76,7 +76,7 @@ def test_eight_bits_keep_the_order(kind, request):
     mine, own = (model.reward(model.encode(frames), TEXT) for model in (small, torch))
     assert not np.allclose(mine, own, atol=1e-6)  # it really is another graph
     assert spearman(mine, own) > 0.9
-    sizes = [(folder / 'onnx' / name).stat().st_size for name in clip_onnx.GRAPHS.values()]
+    sizes = [(folder / 'onnx' / name).stat().st_size for name in onnx_tower.GRAPHS.values()]
     assert sizes[1] < sizes[0]
 
 
@@ -117,7 +117,7 @@ def other_preprocessing(folder):
 
 def other_result(folder):
     """A graph that computes something else here, as another version of the runtime might."""
-    path = folder / 'onnx' / 'clip_onnx.json'
+    path = folder / 'onnx' / 'onnx_tower.json'
     manifest = json.loads(path.read_text())
     shutil.copy(folder / 'onnx' / 'clip_int8.onnx', folder / 'onnx' / 'clip.onnx')
     manifest['files']['clip.onnx'] = manifest['files']['clip_int8.onnx']
@@ -132,8 +132,8 @@ def other_result(folder):
         (other_preprocessing, 'was made from CLIP weights'),
         (other_result, 'other embeddings here'),
         (lambda folder: shutil.rmtree(folder / 'onnx'), 'apprentice export clip-onnx'),
-        (lambda folder: (folder / 'onnx' / 'clip_onnx.json').write_text('{}'), 'export again'),
-        (lambda folder: (folder / 'onnx' / 'clip_onnx.json').write_text('{'), 'not readable JSON'),
+        (lambda folder: (folder / 'onnx' / 'onnx_tower.json').write_text('{}'), 'export again'),
+        (lambda folder: (folder / 'onnx' / 'onnx_tower.json').write_text('{'), 'not readable JSON'),
     ],
 )
 def test_what_is_in_doubt_is_refused(copy, change, words):
@@ -148,15 +148,15 @@ def test_an_unknown_runtime_and_wrong_exports_are_refused(copy, tmp_path):
         ClipReward.load(copy, runtime='tensorrt')
     encoder = ClipEncoder.load(copy)
     with pytest.raises(RewardModelError, match='runtime torch'):
-        clip_onnx_export.export(ClipReward.load(copy, runtime='onnx').encoder, tmp_path / 'out')
+        onnx_export.export(ClipReward.load(copy, runtime='onnx').encoder, tmp_path / 'out')
     with pytest.raises(RewardModelError, match='is no ONNX export'):
-        clip_onnx_export.export(encoder, copy)
+        onnx_export.export(encoder, copy)
     assert not (tmp_path / 'out').exists()
     assert ClipReward.load(copy)
 
 
 def test_folders_beside_the_weights(tmp_path):
-    assert clip_onnx.default_folder(tmp_path) == tmp_path / 'onnx'
-    assert clip_onnx.default_folder(f'ViT-B-32:{tmp_path / "w.safetensors"}') == tmp_path / 'onnx'
+    assert onnx_tower.default_folder(tmp_path) == tmp_path / 'onnx'
+    assert onnx_tower.default_folder(f'ViT-B-32:{tmp_path / "w.safetensors"}') == tmp_path / 'onnx'
     (tmp_path / 'w.safetensors').write_text('')
-    assert clip_onnx.default_folder(tmp_path / 'w.safetensors') == tmp_path / 'onnx'
+    assert onnx_tower.default_folder(tmp_path / 'w.safetensors') == tmp_path / 'onnx'

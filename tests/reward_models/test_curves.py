@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from apprentice.reward_models.base import Needs, PairCritic, RewardModelError, Score
-from apprentice.reward_models.curves import curve
+from apprentice.reward_models.evaluation.curves import curve
 from apprentice.reward_models.online import EpisodeScorer
 from apprentice.robot.types import RewardKind
 

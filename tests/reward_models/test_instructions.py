@@ -6,9 +6,9 @@ import pytest
 import torch
 from PIL import Image
 
-from apprentice.reward_models import thumbnails
-from apprentice.reward_models.eyes import ThumbnailEye
-from apprentice.reward_models.instructions import hues, parse, wrong_instructions
+from apprentice.reward_models.critic import thumbnails
+from apprentice.reward_models.critic.eyes import ThumbnailEye
+from apprentice.reward_models.critic.instructions import hues, parse, wrong_instructions
 
 PUSH = 'Push the red block to the blue zone.'
 

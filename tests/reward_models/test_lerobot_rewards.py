@@ -9,10 +9,10 @@ import torch
 
 from apprentice.reward_models.base import Needs, RewardModel, RewardModelError, Score, ScoreRequest
 from apprentice.reward_models.calibration.calibrate import ScoreCalibrator
-from apprentice.reward_models.clip import ClipReward
-from apprentice.reward_models.lerobot_adapter import ForLeRobot
-from apprentice.reward_models.lerobot_model import FromLeRobot
-from apprentice.reward_models.lerobot_progress import Progress, read_progress, write_progress
+from apprentice.reward_models.clip.reward import ClipReward
+from apprentice.reward_models.lerobot.adapter import ForLeRobot
+from apprentice.reward_models.lerobot.model import FromLeRobot
+from apprentice.reward_models.lerobot.progress import Progress, read_progress, write_progress
 from apprentice.reward_models.online import score_episode
 from apprentice.robot.parts import share
 from apprentice.robot.types import RewardKind

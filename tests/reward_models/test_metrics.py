@@ -4,8 +4,8 @@
 import numpy as np
 import pytest
 
-from apprentice.reward_models.evaluate import evaluate
-from apprentice.reward_models.metrics import (
+from apprentice.reward_models.evaluation.evaluate import evaluate
+from apprentice.reward_models.evaluation.metrics import (
     average_precision,
     best_of_n,
     calibration_error,
@@ -14,7 +14,14 @@ from apprentice.reward_models.metrics import (
     spearman,
     value_order_correlation,
 )
-from apprentice.reward_models.showing import FAILURE, SUCCESS, Showing, Truth, baselines, model_curve
+from apprentice.reward_models.evaluation.showing import (
+    FAILURE,
+    SUCCESS,
+    Showing,
+    Truth,
+    baselines,
+    model_curve,
+)
 
 
 def test_auc_is_the_share_of_ordered_pairs():

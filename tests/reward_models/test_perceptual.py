@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from apprentice.reward_models.base import Episodes, RewardModel, RewardModelError, ScoreRequest
-from apprentice.reward_models.encoder import ClipEncoder
-from apprentice.reward_models.metrics import spearman
+from apprentice.reward_models.clip.encoder import ClipEncoder
+from apprentice.reward_models.evaluation.metrics import spearman
 from apprentice.reward_models.perceptual.buffers import OutcomeBuffers
 from apprentice.reward_models.perceptual.features import FrameFeatures
 from apprentice.reward_models.perceptual.reward import PerceptualReward
@@ -183,7 +183,7 @@ def test_wrong_use_names_the_remedy(encoder, tmp_path):
 
 
 def test_buffers_tell_successes_from_failures(encoder):
-    from apprentice.reward_models.clip import ClipReward
+    from apprentice.reward_models.clip.reward import ClipReward
 
     buffers = OutcomeBuffers(ClipReward(encoder), capacity=50)
     videos = clips(np.random.default_rng(6), 6)

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from apprentice.reward_models.base import RewardModel, RewardModelError, ScoreRequest
-from apprentice.reward_models.clip import ClipReward
+from apprentice.reward_models.clip.reward import ClipReward
 from apprentice.reward_models.preferences.choosing import choose_pairs, disagreement, information_gain
 from apprentice.reward_models.preferences.comparisons import (
     Comparison,

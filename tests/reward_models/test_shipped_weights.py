@@ -12,12 +12,12 @@ import pytest
 from apprentice.cli.train_rewards import held_out
 from apprentice.learning.reward_gate import RewardGate
 from apprentice.reward_models.base import PairCritic, RewardModel, ScoreRequest
-from apprentice.reward_models.clip import ClipReward
-from apprentice.reward_models.critic import ProgressCritic
-from apprentice.reward_models.evaluate import evaluate
+from apprentice.reward_models.clip.reward import ClipReward
+from apprentice.reward_models.critic.critic import ProgressCritic
+from apprentice.reward_models.evaluation.evaluate import evaluate
+from apprentice.reward_models.evaluation.showing import model_curve
+from apprentice.reward_models.evaluation.verdict import FILE, read, weights_hash
 from apprentice.reward_models.online import EpisodeScorer, score_episode
-from apprentice.reward_models.showing import model_curve
-from apprentice.reward_models.verdict import FILE, read, weights_hash
 from apprentice.robot.parts import share
 from apprentice.robot.types import RewardKind
 

@@ -7,14 +7,14 @@ import numpy as np
 import pytest
 
 from apprentice.reward_models.base import Episodes, RewardModelError, ScoreRequest, stack_views
-from apprentice.reward_models.bpe import learn_merges, vocabulary_size, write_merges
-from apprentice.reward_models.clip import ClipReward
-from apprentice.reward_models.critic import ProgressCritic
-from apprentice.reward_models.critic_batches import CriticTraining
-from apprentice.reward_models.eyes import ClipEye, ThumbnailEye
-from apprentice.reward_models.prompts import Prompts
-from apprentice.reward_models.train_clip import train_clip
-from apprentice.reward_models.train_critic import train_critic
+from apprentice.reward_models.clip.bpe import learn_merges, vocabulary_size, write_merges
+from apprentice.reward_models.clip.prompts import Prompts
+from apprentice.reward_models.clip.reward import ClipReward
+from apprentice.reward_models.clip.train import train_clip
+from apprentice.reward_models.critic.batches import CriticTraining
+from apprentice.reward_models.critic.critic import ProgressCritic
+from apprentice.reward_models.critic.eyes import ClipEye, ThumbnailEye
+from apprentice.reward_models.critic.train import train_critic
 
 COLOURS = {'red ball': (220, 30, 30), 'blue ball': (30, 30, 220)}
 TALES = ['the {} is low', 'the {} is high']

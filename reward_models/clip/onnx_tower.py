@@ -21,7 +21,7 @@ from apprentice.reward_models.base import RewardModelError
 from apprentice.reward_models.files import read_json
 
 if TYPE_CHECKING:
-    from apprentice.reward_models.encoder import ClipEncoder
+    from apprentice.reward_models.clip.encoder import ClipEncoder
 
 FORMAT = 'clip-onnx-1'
 MANIFEST, GOLDEN = 'clip_onnx.json', 'golden.safetensors'

@@ -19,12 +19,12 @@ import torch.nn.functional as functional
 from torch import nn
 
 from apprentice.reward_models.base import Episodes, RewardModelError
-from apprentice.reward_models.critic import CONFIG, WEIGHTS, ProgressCritic
-from apprentice.reward_models.critic_batches import Batch, CriticTraining, LabelledFrames
-from apprentice.reward_models.critic_network import Member
-from apprentice.reward_models.eyes import Eye
+from apprentice.reward_models.critic.batches import Batch, CriticTraining, LabelledFrames
+from apprentice.reward_models.critic.critic import CONFIG, WEIGHTS, ProgressCritic
+from apprentice.reward_models.critic.eyes import Eye
+from apprentice.reward_models.critic.network import Member
+from apprentice.reward_models.critic.thumbnails import SIZE, WIDTH
 from apprentice.reward_models.files import write_half, write_json
-from apprentice.reward_models.thumbnails import SIZE, WIDTH
 
 Progress = Callable[[int, float], None]
 

@@ -11,11 +11,11 @@ import numpy as np
 import torch
 from torch import nn
 
-from apprentice.reward_models import thumbnails
 from apprentice.reward_models.base import RewardModelError
-from apprentice.reward_models.clip import ClipReward
-from apprentice.reward_models.critic_network import EmbeddingTrunk, GridTrunk
-from apprentice.reward_models.instructions import SLOTS, hues, parse, wrong_instructions
+from apprentice.reward_models.clip.reward import ClipReward
+from apprentice.reward_models.critic import thumbnails
+from apprentice.reward_models.critic.instructions import SLOTS, hues, parse, wrong_instructions
+from apprentice.reward_models.critic.network import EmbeddingTrunk, GridTrunk
 
 _COMMON = {'the', 'a', *(f'colour{i + 1}' for i in range(SLOTS))}  # words that any request has
 

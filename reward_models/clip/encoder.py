@@ -16,7 +16,7 @@ import numpy as np
 
 from apprentice.reward_models.base import RewardModelError
 from apprentice.reward_models.cache.texts import TextCache
-from apprentice.reward_models.encoder_transformers import is_transformers_folder, load_transformers
+from apprentice.reward_models.clip.encoder_transformers import is_transformers_folder, load_transformers
 
 CONFIG = 'open_clip_config.json'
 WEIGHTS = 'open_clip_model.safetensors'

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from apprentice.reward_models.base import RewardModel
-from apprentice.reward_models.curves import curve
+from apprentice.reward_models.evaluation.curves import curve
 
 SUCCESS, NEAR_MISS, FAILURE, OTHER_OBJECT = 'success', 'near miss', 'failure', 'other object'
 STATIC_S, STATIC_HZ = 10.0, 2.0

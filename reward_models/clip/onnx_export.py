@@ -1,5 +1,5 @@
 # Copyright 2026 The Apprentice authors. SPDX-License-Identifier: Apache-2.0
-"""Writes the folder that :mod:`.clip_onnx` runs: the image tower of any open_clip model as ONNX.
+"""Writes the folder that :mod:`.onnx_tower` runs: the image tower of any open_clip model as ONNX.
 
 The 8-bit graph has 8-bit weights in its matrix products; activations are quantised while it runs, so that
 nothing has to be known of the images. Convolutions stay in float32: static quantisation (QDQ) of a small
@@ -23,7 +23,8 @@ from torch import nn
 from torch.nn import functional
 
 from apprentice.reward_models.base import RewardModelError
-from apprentice.reward_models.clip_onnx import (
+from apprentice.reward_models.clip.encoder import ClipEncoder
+from apprentice.reward_models.clip.onnx_tower import (
     FORMAT,
     GOLDEN,
     GRAPHS,
@@ -34,7 +35,6 @@ from apprentice.reward_models.clip_onnx import (
     sha256,
     source,
 )
-from apprentice.reward_models.encoder import ClipEncoder
 from apprentice.robot.files import replacing_folder
 
 OPSET = 20

@@ -20,10 +20,10 @@ from typing import Any
 import numpy as np
 
 from apprentice.reward_models.base import Needs, RewardModelError, Score, ScoreRequest
-from apprentice.reward_models.clip_onnx import default_folder, use_runtime
-from apprentice.reward_models.encoder import ClipEncoder
+from apprentice.reward_models.clip.encoder import ClipEncoder
+from apprentice.reward_models.clip.onnx_tower import default_folder, use_runtime
+from apprentice.reward_models.clip.prompts import Prompts
 from apprentice.reward_models.files import read_json
-from apprentice.reward_models.prompts import Prompts
 from apprentice.robot.types import RewardKind
 
 REWARD = 'reward.json'

@@ -10,9 +10,9 @@ import numpy as np
 import torch
 
 from apprentice.reward_models.base import Episodes
-from apprentice.reward_models.critic import REFERENCE
-from apprentice.reward_models.eyes import Eye
-from apprentice.reward_models.instructions import SLOTS, parse
+from apprentice.reward_models.critic.critic import REFERENCE
+from apprentice.reward_models.critic.eyes import Eye
+from apprentice.reward_models.critic.instructions import SLOTS, parse
 
 _COLOUR_WORDS = [f'colour{i + 1}' for i in range(SLOTS)]
 

@@ -11,8 +11,8 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from apprentice.reward_models import thumbnails
-from apprentice.reward_models.instructions import SLOTS
+from apprentice.reward_models.critic import thumbnails
+from apprentice.reward_models.critic.instructions import SLOTS
 
 CONTEXT = (
     4  # numbers that a reference adds: expected progress, likeness, likeness to its end, whether it is there

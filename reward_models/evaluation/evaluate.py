@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from apprentice.reward_models.metrics import (
+from apprentice.reward_models.evaluation.metrics import (
     average_precision,
     best_of_n,
     calibration_error,
@@ -20,7 +20,14 @@ from apprentice.reward_models.metrics import (
     spearman,
     value_order_correlation,
 )
-from apprentice.reward_models.showing import NEAR_MISS, OTHER_OBJECT, SUCCESS, Curve, Showing, Truth
+from apprentice.reward_models.evaluation.showing import (
+    NEAR_MISS,
+    OTHER_OBJECT,
+    SUCCESS,
+    Curve,
+    Showing,
+    Truth,
+)
 
 CERTAIN, IN_A_ROW = 0.95, 3  # an attempt is called a success at this done probability, samples in a row
 BEST_OF = (1, 2, 4, 8, 16, 32, 64, 128, 256)

@@ -24,8 +24,8 @@ import torch
 from torch import nn
 
 from apprentice.reward_models.base import Needs, RewardModelError, Score, ScoreRequest
-from apprentice.reward_models.critic_network import Member
-from apprentice.reward_models.eyes import Eye, load_eye
+from apprentice.reward_models.critic.eyes import Eye, load_eye
+from apprentice.reward_models.critic.network import Member
 from apprentice.reward_models.files import read_json
 from apprentice.robot.types import RewardKind
 

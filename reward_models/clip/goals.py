@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from apprentice.reward_models.base import Needs, RewardModelError, Score, ScoreRequest
-from apprentice.reward_models.clip import ClipReward
+from apprentice.reward_models.clip.reward import ClipReward
 from apprentice.robot.types import RewardKind
 
 

@@ -15,10 +15,10 @@ from typing import Any
 import numpy as np
 
 from apprentice.reward_models.base import RewardModelError
-from apprentice.reward_models.bpe import learn_merges, vocabulary_size, write_merges
-from apprentice.reward_models.encoder import CONFIG, VOCABULARY, WEIGHTS
+from apprentice.reward_models.clip.bpe import learn_merges, vocabulary_size, write_merges
+from apprentice.reward_models.clip.encoder import CONFIG, VOCABULARY, WEIGHTS
+from apprentice.reward_models.clip.prompts import Prompts
 from apprentice.reward_models.files import write_half, write_json
-from apprentice.reward_models.prompts import Prompts
 
 REWARD = 'reward.json'  # prompts and constants of the reward that belongs to the weights
 
