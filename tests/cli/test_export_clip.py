@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from apprentice.cli.main import main
-from apprentice.reward_models.clip import ClipReward
+from apprentice.reward_models.clip.reward import ClipReward
 from apprentice.robot.parts import share
 
 for package in ('onnx', 'onnxruntime'):

@@ -19,7 +19,7 @@ from apprentice.learning.weighted_flow import WeightedFlow
 from apprentice.learning.weights import WeightStore
 from apprentice.policies import checkpoint
 from apprentice.policies.policy import FlowPolicy
-from apprentice.reward_models.verdict import Verdict, write
+from apprentice.reward_models.evaluation.verdict import Verdict, write
 from apprentice.robot.types import Outcome, Reward, RewardKind, Source
 
 

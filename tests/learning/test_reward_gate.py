@@ -11,7 +11,7 @@ import pytest
 from apprentice.learning.advantage import AdvantageConfig
 from apprentice.learning.reward_gate import RefusedReward, RewardGate, verdict_files
 from apprentice.reward_models.base import RewardModelError
-from apprentice.reward_models.verdict import FILE, Verdict, kept, read, weights_hash, write
+from apprentice.reward_models.evaluation.verdict import FILE, Verdict, kept, read, weights_hash, write
 from apprentice.robot.types import Episode, Outcome, Reward, RewardKind
 
 GOOD = {

@@ -10,15 +10,16 @@ import pytest
 import torch
 from chunk_rig import episode, measured
 from small_policy import CONFIG as POLICY
-from small_policy import small_observation, small_policy
+from small_policy import small_policy
 
 from apprentice.learning.rl.base import make
 from apprentice.learning.rl.buffer import ChunkBuffer
 from apprentice.learning.rl.features import FeatureConfig, FrozenEncoder, cached_moments
 from apprentice.learning.rl.table import Table
 from apprentice.learning.rl.windows import WindowConfig
+from apprentice.policies import flow
 from apprentice.policies.policy import inputs_of
-from apprentice.robot.types import Outcome
+from apprentice.robot.types import Observation, Outcome
 
 WINDOWS = WindowConfig(rows=3, stride=1, discount=0.9, toggle_penalty=0.0)
 
@@ -66,15 +67,13 @@ def test_candidates_are_what_the_policy_plans_from_their_noise():
     moments = encoder().moments(made, np.array([1]))
     drawn = torch.cat([moments.noise.float(), torch.zeros(1, 2, 3, 3)], 2)  # rows beyond C were not kept
     assert torch.allclose(batch.noise[1], drawn[0, :, :3])
-    seen = inputs_of([dataclasses.replace(small_observation(), images={k: v[1] for k, v in made.images.items()},
-                                          state=made.state[1].astype(np.float64))], policy.spec)  # fmt: skip
+    images = {name: stack[1] for name, stack in made.images.items()}
+    seen = inputs_of([Observation(5.1, images, made.state[1], made.task)], policy.spec)
     whole = encoder()._noise('e', 1)[None]
     _, _, chunks, _ = encoder().encode(seen, noise=whole)
     assert torch.allclose(batch.candidates[1], chunks[0].half().float(), atol=2e-3)
     raw = policy.denormalize_actions(chunks[0], seen.state.expand(2, -1))
     with torch.no_grad():
-        from apprentice.policies import flow
-
         prefix = policy.encode(seen).repeat(2)
         planned = flow.integrate(policy.expert, prefix, whole[0], POLICY.denoise_steps)
     assert torch.allclose(

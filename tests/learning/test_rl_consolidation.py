@@ -79,8 +79,8 @@ def test_a_flow_of_two_modes_learns_the_good_one(seed):
     """Known: half of the data moves the base by one deviation to either side; only one side has weight."""
     policy = small_policy()
     spec = policy.spec
-    flow = WeightedFlow(policy.train(), WeightedFlowConfig(learning_rate=4e-3, batch=24, shift=0, light=0.0,
-                                                           freeze_backbone=True), seed)  # fmt: skip
+    config = WeightedFlowConfig(learning_rate=4e-3, batch=24, shift=0, light=0.0, freeze_backbone=True)
+    flow = WeightedFlow(policy.train(), config, seed)
     learned = Consolidation(flow, ConsolidationConfig(steps=70))
     for number, side in enumerate([1.0, -1.0] * 4):
         made = episode('p' * 12, name=str(number), seed=number)

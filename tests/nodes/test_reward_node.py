@@ -231,7 +231,7 @@ def test_score_pair_service(graph, ros, demonstration):
     [
         (('-p', 'weights:=/no/such/folder'), 'apprentice train clip'),
         (('-p', f'model:={CRITIC}', '-p', 'weights:=/no/such/folder'), 'apprentice train critic'),
-        (('-p', 'model:=apprentice.reward_models.clip:Nothing'), "has no 'Nothing'"),
+        (('-p', 'model:=apprentice.reward_models.clip.reward:Nothing'), "has no 'Nothing'"),
         (('-p', 'cameras:=[front,top]'), "no camera 'top'"),
     ],
 )

@@ -117,7 +117,7 @@ def other_preprocessing(folder):
 
 def other_result(folder):
     """A graph that computes something else here, as another version of the runtime might."""
-    path = folder / 'onnx' / 'onnx_tower.json'
+    path = folder / 'onnx' / 'clip_onnx.json'
     manifest = json.loads(path.read_text())
     shutil.copy(folder / 'onnx' / 'clip_int8.onnx', folder / 'onnx' / 'clip.onnx')
     manifest['files']['clip.onnx'] = manifest['files']['clip_int8.onnx']
@@ -132,8 +132,8 @@ def other_result(folder):
         (other_preprocessing, 'was made from CLIP weights'),
         (other_result, 'other embeddings here'),
         (lambda folder: shutil.rmtree(folder / 'onnx'), 'apprentice export clip-onnx'),
-        (lambda folder: (folder / 'onnx' / 'onnx_tower.json').write_text('{}'), 'export again'),
-        (lambda folder: (folder / 'onnx' / 'onnx_tower.json').write_text('{'), 'not readable JSON'),
+        (lambda folder: (folder / 'onnx' / 'clip_onnx.json').write_text('{}'), 'export again'),
+        (lambda folder: (folder / 'onnx' / 'clip_onnx.json').write_text('{'), 'not readable JSON'),
     ],
 )
 def test_what_is_in_doubt_is_refused(copy, change, words):
