@@ -3,9 +3,9 @@
 
 Random transitions, one thread, no GPU. An update draws its batch, steps all networks and moves the targets.
 Beside the loop runs our default, FlowEdit: an ensemble of critics on chunks whose targets look at all
-candidates; the loop has the same networks, one after the other. Beside the other two runs our SAC with as many
-critics, layers and widths as theirs, one action a step; LeRobot's networks share the first layer, which ours
-has in each. **Nothing is said about how well they learn.**
+candidates; the loop has the same networks, one after the other. Beside the other two runs our SAC with as
+many critics, layers and widths as theirs, one action a step; LeRobot's networks share the first layer, which
+ours has in each. **Nothing is said about how well they learn.**
 """
 
 from __future__ import annotations

@@ -28,7 +28,7 @@ algorithms:
 
 settings, as key=value words after the options or as YAML in a file for --config; words win:
   algorithm=NAME                      see above
-  algorithm.learning_rate=1e-4  algorithm.epochs=3  algorithm.minibatches=8  algorithm.clip=0.2
+  algorithm.learning_rate=3e-5  algorithm.epochs=3  algorithm.minibatches=8  algorithm.clip=0.2
   algorithm.noise=0.5                 of the stochastic step: how much it explores
   algorithm.group=8                   tries of each start (grpo)
   algorithm.decay=0.95  algorithm.warm_up=2          of GAE; updates of the critic alone (flow_ppo, fpo)
@@ -110,9 +110,9 @@ def run(args: argparse.Namespace) -> int:
         if args.engine == 'ray' and ranks.world > 1 and not args.address:
             raise ValueError('several processes cannot each start Ray here; start a cluster, give --address')
         if args.engine == 'ray':
-            from apprentice.learning.rl.ray_engine import import_ray
+            from apprentice.learning.rl.ray_engine import require_ray
 
-            import_ray()
+            require_ray()
 
         def make_engine(setup: Any, algorithm: Any) -> Any:
             if args.engine == 'local':

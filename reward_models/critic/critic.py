@@ -25,6 +25,7 @@ from torch import nn
 
 from apprentice.reward_models.base import Needs, RewardModelError, Score, ScoreRequest
 from apprentice.reward_models.critic.eyes import Eye, load_eye
+from apprentice.reward_models.critic.looking import Looking
 from apprentice.reward_models.critic.network import Member
 from apprentice.reward_models.files import read_json
 from apprentice.robot.types import RewardKind
@@ -33,7 +34,6 @@ CONFIG = 'critic_config.json'
 WEIGHTS = 'critic.safetensors'
 FLOOR = 0.1  # a smaller denominator would turn noise near the ends into large scores
 REFERENCE = 8  # frames of a demonstration that are looked at, evenly spread
-_BATCH = 512  # frames through a trunk at once
 
 
 def signed_score(before: np.ndarray, after: np.ndarray) -> np.ndarray:
@@ -67,6 +67,7 @@ class ProgressCritic:
     ):
         self.eye, self.members, self.version = eye, members.eval().requires_grad_(False), version
         self.members.to(eye.device)
+        self._looking = Looking(eye, self.members)
         self.calibration = calibration
         self.needs = Needs(pair=True, cameras=cameras)
 
@@ -124,14 +125,14 @@ class ProgressCritic:
         began = time.perf_counter()
         b, _, v = request.check(frames_at_least=2)
         emb = self._embeddings(request, v)[:, :2]
-        value, std, pair, done = self._compare(emb[:, 0], emb[:, 1], request.text, request.reference)
-        margin = np.full(b, np.nan, np.float32)
         rows, wrong = _flat(request.neg_text)
-        if len(rows):
-            reference = None if request.reference is None else request.reference[rows]
-            others = self._compare(emb[rows, 0], emb[rows, 1], wrong, reference)[0]
-            for row in np.unique(rows):
-                margin[row] = value[row] - others[rows == row].max()
+        of = np.concatenate([np.arange(b), rows])  # own instructions, then wrong ones, in one go
+        reference = None if request.reference is None else request.reference[of]
+        found = self._compare(emb[of, 0], emb[of, 1], [*request.text, *wrong], reference)
+        value, std, pair, done = (each[:b] for each in found)
+        margin = np.full(b, np.nan, np.float32)
+        for row in np.unique(rows):
+            margin[row] = value[row] - found[0][b:][rows == row].max()
         return self._score(RewardKind.PROGRESS_DELTA, value, std, done, margin, pair, began, request)
 
     def score(self, request: ScoreRequest) -> Score:
@@ -177,20 +178,12 @@ class ProgressCritic:
             before, after: embeddings [N, V, D].
             reference: [N, R, V, D].
         """
-        # many items share frames, text or reference: each is looked at once
-        said, which = np.unique(np.asarray(text, dtype=object).astype(str), return_inverse=True)
-        words = torch.from_numpy(self.eye.text(list(said)))
-        old, old_rows = _distinct(before, which)
-        new, new_rows = _distinct(after, which)
+        features = self._looking.features(np.concatenate([before, after]), [*text, *text])
+        old, new = features.split(len(before))
+        shown = None if reference is None else self._shown(reference, text)
         scores, pairs, done = [], [], []
-        for member in cast('list[Member]', self.members):
-            a = self._features(member, old, words)[old_rows]
-            b = self._features(member, new, words)[new_rows]
-            if reference is None:
-                a, b = member.in_context(a, None), member.in_context(b, None)
-            else:
-                shown = self._shown(member, reference, which, words)
-                a, b = member.in_context(a, shown), member.in_context(b, shown)
+        for i, member in enumerate(cast('list[Member]', self.members)):
+            a, b = (member.in_context(x[:, i], None if shown is None else shown[:, :, i]) for x in (old, new))
             p = torch.stack([member.progress(a, b), member.progress(b, a)], dim=1).sigmoid().cpu().numpy()
             pairs.append(p)
             scores.append(signed_score(p[:, 0], p[:, 1]))
@@ -206,27 +199,12 @@ class ProgressCritic:
             probability.astype(np.float32),
         )
 
-    def _features(
-        self, member: Member, items: tuple[np.ndarray, np.ndarray], words: torch.Tensor
-    ) -> torch.Tensor:
-        """Features [M, width] of distinct embeddings [M, V, D] under the texts of these numbers [M]."""
-        emb, which = items
-        parts = []
-        for start in range(0, len(emb), _BATCH):
-            views = torch.from_numpy(np.ascontiguousarray(emb[start : start + _BATCH], np.float32))
-            text = words[torch.from_numpy(which[start : start + _BATCH])]
-            parts.append(member.trunk(views.flatten(1).to(self.eye.device), text.to(self.eye.device)))
-        return torch.cat(parts)
-
-    def _shown(
-        self, member: Member, reference: np.ndarray, which: np.ndarray, words: torch.Tensor
-    ) -> torch.Tensor:
+    def _shown(self, reference: np.ndarray, text: Sequence[str]) -> torch.Tensor:
+        """Features [N, REFERENCE, members, width] of demonstrations [N, R, V, D]."""
         rows = np.linspace(0, reference.shape[1] - 1, REFERENCE).round().astype(int)
-        demo, demo_rows = _distinct(reference[:, rows], which)
-        emb, numbers = demo
-        flat = emb.reshape(-1, *emb.shape[2:]), np.repeat(numbers, REFERENCE)
-        shown = self._features(member, flat, words).reshape(len(emb), REFERENCE, -1)
-        return shown[demo_rows]
+        frames = reference[:, rows].reshape(-1, *reference.shape[2:])
+        said = [each for each in text for _ in rows]
+        return self._looking.features(frames, said).unflatten(0, (len(text), REFERENCE))
 
     def _score(self, kind, value, std, done, margin, per_frame, began, request) -> Score:
         present = np.ones(len(value), bool) if request.mask is None else request.mask.all(axis=(1, 2))
@@ -248,17 +226,3 @@ def _flat(wrong: Sequence[Sequence[str]]) -> tuple[np.ndarray, list[str]]:
     """Item number and text of all wrong instructions."""
     pairs = [(row, text) for row, texts in enumerate(wrong) for text in texts]
     return np.array([row for row, _ in pairs], int), [text for _, text in pairs]
-
-
-def _distinct(emb: np.ndarray, which: np.ndarray) -> tuple[tuple[np.ndarray, np.ndarray], np.ndarray]:
-    """Distinct (embedding, text number) among N items, and where each of the N is among them."""
-    index: dict[tuple[bytes, int], int] = {}
-    place = np.empty(len(emb), int)
-    kept: list[int] = []
-    for row, (one, number) in enumerate(zip(emb, which, strict=True)):
-        key = hashlib.blake2b(one.tobytes(), digest_size=16).digest(), int(number)
-        if key not in index:
-            index[key] = len(kept)
-            kept.append(row)
-        place[row] = index[key]
-    return (emb[kept], which[kept]), place

@@ -33,11 +33,12 @@ ROBOT = RobotSpec.from_dict(
         'simulator': {},
     }
 )
-GOAL, RADIUS, STEP = np.array([0.6, -0.4]), 0.25, 0.3  # m; STEP: deviation of a random step of the policy
+GOAL, RADIUS = np.array([0.6, -0.4]), 0.25  # m
+STEP = 0.3  # m, deviation of a random step of the policy
 
 
 class PointMass:
-    """Simulations: straight to the goal succeeds always, and takes two chunks of the policy's size or more."""
+    """Simulations: straight to the goal always succeeds, and takes two of the policy's chunks or more."""
 
     spec = ROBOT
     max_duration_s = 1.2

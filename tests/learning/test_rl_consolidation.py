@@ -19,6 +19,7 @@ from apprentice.learning.rl.consolidation import (
     advantages,
     consolidation_weights,
     episode_advantages,
+    progress_weights,
     rabc_weights,
 )
 from apprentice.learning.rl.core import CriticConfig, Critics
@@ -30,7 +31,7 @@ from apprentice.robot.types import Outcome
 
 
 def test_weights_by_hand():
-    """exp(A / 0.3) up to 3 for the policy, 1 for a person, 0 before a takeover, for holding and in failures."""
+    """exp(A / 0.3) up to 3 for the policy, 1 for a person, 0 before a takeover, for holding, in failures."""
     made = episode('ppppphhx')
     config = ConsolidationConfig(before_takeover_s=0.15)
     gain = np.array([0.0, 0.3, -0.3, 9e9, 0.0, 5.0, 5.0, 5.0])
@@ -46,6 +47,11 @@ def test_progress_weights_by_hand():
     phi = np.array([0.1, 0.105, 0.205, 0.105, 0.105])
     weight = rabc_weights(phi, 1, ProgressGain(0.01, 0.02))
     assert weight.tolist() == pytest.approx([0.035 / 0.08, 1, 0, 0.03 / 0.08, 0.03 / 0.08], rel=1e-3)
+    held = progress_weights(episode('ppxpp'), phi, 1, ProgressGain(0.01, 0.02))
+    assert held[[0, 1, 3]].tolist() == weight[[0, 1, 3]].tolist()
+    assert held[2] == 0
+    lying = progress_weights(episode('ppxpp'), phi[::-1], 1, ProgressGain(0.01, 0.02))
+    assert lying[2] == 0  # it rose while nobody drove
     gain = ProgressGain.of([np.array([0.0, 0.1, 0.3]), np.array([])], 1)
     assert gain.mean == pytest.approx(0.1)
     assert gain.std == pytest.approx(np.std([0.1, 0.2, 0.0]))
@@ -85,10 +91,8 @@ def test_a_flow_of_two_modes_learns_the_good_one(seed):
     for number, side in enumerate([1.0, -1.0] * 4):
         made = episode('p' * 12, name=str(number), seed=number)
         made.state[:] = spec.state.mean
-        made.action[:] = (
-            spec.state.mean * np.asarray(spec.relative) + spec.action.mean + side * spec.action.std
-        )
-        made.action[:, 1:] = (spec.state.mean * np.asarray(spec.relative) + spec.action.mean)[1:]
+        made.action[:] = spec.state.mean * np.asarray(spec.relative) + spec.action.mean
+        made.action[:, 0] += side * spec.action.std[0]
         gain = np.full(12, 1.0 if side > 0 else -3.0)
         learned.put(made, consolidation_weights(made, gain))
     assert learned.run(np.random.default_rng(seed), 0) == {'steps': 0.0}

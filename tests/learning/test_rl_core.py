@@ -40,27 +40,29 @@ def test_the_backup_by_hand():
 
 
 @pytest.mark.parametrize('layer_norm', [True, False])
+@pytest.mark.parametrize('together', [True, False])
 @pytest.mark.parametrize('count', [1, 5])
-def test_members_together_are_members_one_by_one(layer_norm, count):
+def test_members_are_perceptrons(layer_norm, together, count):
     g = torch.Generator().manual_seed(0)
     ensemble = Ensemble(3, 4, 6, (8, 5), layer_norm=layer_norm, act='tanh', generator=g)
     for shift in ensemble.shifts:
         nn.init.normal_(shift, generator=g)
     feature, action = torch.randn(7, 4, generator=g), torch.randn(7, count, 6, generator=g)
-    together = ensemble(feature, action)
-    assert together.shape == (3, 7, count)
+    ensemble.together = together
+    values = ensemble(feature, action)
+    assert values.shape == (3, 7, count)
     for i in range(3):
         x = torch.cat([feature[:, None].expand(-1, count, -1), action], -1)
-        x = x @ torch.cat([ensemble.feature[:, i], ensemble.action[:, i]]) + ensemble.bias[i]
+        x = x @ ensemble.first[i] + ensemble.first_bias[i]
         for layer in range(2):
             if layer_norm:
                 x = functional.layer_norm(
                     x, x.shape[-1:], ensemble.scales[layer][i, 0], ensemble.shifts[layer][i, 0]
                 )
             x = torch.tanh(x) @ ensemble.weights[layer][i] + ensemble.biases[layer][i]
-        assert torch.allclose(together[i], x[..., 0], atol=1e-5)
+        assert torch.allclose(values[i], x[..., 0], atol=1e-5)
     some = ensemble(feature, action, torch.tensor([2, 0]))
-    assert torch.allclose(some, together[[2, 0]], atol=1e-6)
+    assert torch.allclose(some, values[[2, 0]], atol=1e-6)
 
 
 def test_a_perceptron_has_outputs():
