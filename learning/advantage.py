@@ -3,11 +3,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from apprentice.reward_models.base import Trajectory
+from apprentice.reward_models.base import RewardModelError, Trajectory
 from apprentice.reward_models.pipeline import RewardPipeline
 from apprentice.reward_models.revisions import effective
 from apprentice.robot.episode_record import EndCause
@@ -90,13 +90,30 @@ def _progress(reward: Reward) -> float:
     return reward.progress
 
 
+def check_shaping(pipeline: RewardPipeline) -> None:
+    """Raise RewardModelError for shaping that steps cannot be weighed by.
+
+    A weight looks at the reward of the next few steps. Scores of single steps only mean something as the sum
+    to the end of the episode, and nobody collects statistics of them here.
+    """
+    refused = pipeline.shaping.needs_returns()
+    if refused or pipeline.shaping.of_scores:
+        names = refused or [type(transform).__name__ for transform in pipeline.shaping.transforms]
+        raise RewardModelError(
+            f'the learner weighs steps by the potential and cannot use the shaping {names}; begin shaping.'
+            'transforms with apprentice.reward_models.shaping.potential:PotentialShaping and leave out '
+            'transforms of scores (PreferenceAsReward, ReNorm, Clip, Delta) and Normalise'
+        )
+
+
 def trajectory(
     episode: Episode, pipeline: RewardPipeline, config: AdvantageConfig | None = None
 ) -> Trajectory | None:
     """What shaping looks at, from the calibrated potential; None where its models measured nothing.
 
-    A time-out is no terminal: the potential stays there, and whoever bootstraps may. Raises RewardModelError
-    for a calibration that is not for these scores or this instruction.
+    The scores of single steps are the potentials that the steps lead to, for shaping that acts on scores. A
+    time-out is no terminal: the potential stays there, and whoever bootstraps may. Raises
+    RewardModelError for a calibration that is not for these scores or this instruction.
     """
     if not len(episode):
         return None
@@ -105,8 +122,10 @@ def trajectory(
     if measured is None:
         return None
     judged = episode.outcome in (Outcome.SUCCESS, Outcome.FAILURE)
+    phi = np.append(measured.phi, measured.phi[-1])
     return Trajectory(
-        potential=np.append(measured.phi, measured.phi[-1]),
+        potential=phi,
+        process=phi[1:] if pipeline.shaping.of_scores else None,
         terminal=judged and episode.end_cause != EndCause.TIMEOUT,
         outcome=float(episode.outcome == Outcome.SUCCESS) if judged else float('nan'),
         discount=pipeline.config.shaping.discount,
@@ -123,9 +142,15 @@ def _gain(
     if pipeline is None:
         phi = potential(episode, config.model, config)
         return None if phi is None else phi[np.minimum(np.arange(length) + horizon, length - 1)] - phi
+    check_shaping(pipeline)
     steps = trajectory(episode, pipeline, config)
-    if steps is None:
+    if steps is None or steps.trust <= 0:
         return None
+    # which steps were better, not whether it succeeded: the end counts as 1, and is not paid on top
+    end = 1.0 if episode.outcome == Outcome.SUCCESS else steps.potential[-1]
+    steps = replace(
+        steps, potential=np.append(steps.potential[:-1], end), terminal=False, sparse=np.zeros(length)
+    )
     rewards = np.append(pipeline.shaping(steps), np.zeros(horizon))
     gain = np.zeros(length)
     for k in range(horizon):
@@ -142,11 +167,14 @@ def step_weights(
     """Imitation weight of every step, float32 [T].
 
     The advantage of a step is the progress (with a pipeline: the shaped reward) over the following
-    ``horizon`` steps less its mean over the policy's steps of the episode. Without a progress measurement it
-    is 0, so outcome and takeovers decide.
+    ``horizon`` steps less its mean over the policy's steps of the episode. Without a progress measurement
+    or trust it is 0, so outcome and takeovers decide. The success signal is no part of it: the outcome
+    already says whether an episode is imitated.
 
     Args:
         pipeline: made from ``config.rewards``.
+
+    Raises RewardModelError for a pipeline that cannot calibrate these scores or weigh steps (check_shaping).
     """
     config = config or AdvantageConfig()
     length = len(episode)

@@ -93,6 +93,7 @@ class Learner:
         self.obedience = Obedience()
         self._rng = np.random.default_rng(seed)
         self._seen: dict[str, Outcome | None] = {}  # episode -> the later label it was read with
+        self._refused: set[str] = set()  # of the snapshot: learned from before, refused now
         self.episodes = 0
         self.owed = 0
         self._published_at = 0
@@ -107,7 +108,10 @@ class Learner:
         # the samples come back from the log; what was owed for them is known
         for path in self._sealed():
             if path.stem in state['episodes']:
-                self._add(path)
+                try:
+                    self._add(path)
+                except RefusedReward:  # said by the next look at the episodes, where a node can report it
+                    self._refused.add(path.stem)
         self.owed = int(state['owed'])
         self._published_at = int(state['published_at'])
         self._rng.bit_generator.state = state['rng']
@@ -129,14 +133,18 @@ class Learner:
         return count
 
     def ingest(self) -> list[str]:
-        """Add every sealed episode not seen yet; returns their ids. Doing it twice changes nothing."""
+        """Add every sealed episode not seen yet; returns their ids. Doing it twice changes nothing.
+
+        Raises RefusedReward for an episode that a refused reward model would weigh.
+        """
         added = []
         rescored = self.ledger.refresh()
         for path in self._sealed():
             if path.stem not in self._seen:
                 if self._add(path):
                     added.append(path.stem)
-                    self.owed += self.config.updates_per_episode
+                    if path.stem not in self._refused:  # else its updates were owed before
+                        self.owed += self.config.updates_per_episode
             elif path.stem in rescored or self._label(path) != self._seen[path.stem]:
                 # a person judged it after the fact, or a better reward model: its samples are weighted anew
                 self._add(path)
@@ -262,7 +270,7 @@ class Learner:
             self.algorithm,
             self._snapshot,
             {
-                'episodes': sorted(self._seen),
+                'episodes': sorted({*self._seen, *self._refused}),
                 'owed': self.owed,
                 'published_at': self._published_at,
                 'rng': self._rng.bit_generator.state,

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from apprentice.learning.advantage import AdvantageConfig, progress_models, step_weights
+from apprentice.learning.advantage import AdvantageConfig, check_shaping, progress_models, step_weights
 from apprentice.learning.dataset import Chunks
 from apprentice.policies.spec import PolicySpec
 from apprentice.reward_models.base import RewardModelError
@@ -39,6 +39,8 @@ class Replay:
         human_share: share of a batch drawn from demonstrations and interventions.
         intervention_share: share of that human part drawn from interventions, once there are any.
         rewards: calibrates and shapes what the reward models measured; None: their progress as it is.
+
+    Raises RewardModelError for a pipeline whose shaping cannot weigh steps.
     """
 
     def __init__(
@@ -49,6 +51,8 @@ class Replay:
         advantage: AdvantageConfig | None = None,
         rewards: RewardPipeline | None = None,
     ):
+        if rewards is not None:
+            check_shaping(rewards)
         self.spec = spec
         self._human_share, self._intervention_share = human_share, intervention_share
         self.advantage, self._rewards = advantage or AdvantageConfig(), rewards

@@ -3,7 +3,7 @@
 
 `apprentice bench rewards` writes verdicts beside the weights and into the cache; scores carry model and
 version, so that the verdict of exactly these weights is found again. A model nobody has judged is used, and
-the log says so once.
+the log says so once. A verdict that lies beside other weights than it is of does not speak for them.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from pathlib import Path
 from apprentice.learning.advantage import AdvantageConfig
 from apprentice.learning.reward_attempts import cache_folder
 from apprentice.reward_models.base import RewardModelError
-from apprentice.reward_models.evaluation.verdict import FILE, Verdict, read
+from apprentice.reward_models.evaluation.verdict import FILE, Verdict, read, weights_hash
 from apprentice.reward_models.pipeline import RewardPipeline
 from apprentice.robot.parts import share
 from apprentice.robot.types import Episode, RewardKind
@@ -94,7 +94,22 @@ class RewardGate:
             except RewardModelError as error:
                 log.warning('%s', error)
                 continue
-            if (verdict.model, verdict.version) == (model, version):
+            if (verdict.model, verdict.version) == (model, version) and _counts(verdict, path):
                 found.append(verdict)
         # of several the newest counts, whatever it says
         return max(found, key=lambda verdict: verdict.date, default=None)
+
+
+def _counts(verdict: Verdict, path: Path) -> bool:
+    """Whether a verdict is of the weights it lies beside, if it does; one that refuses counts in any case."""
+    if path.name != FILE or not verdict.sha256 or verdict.losses:
+        return True
+    beside = weights_hash(path.parent)
+    if beside in ('', verdict.sha256):
+        return True
+    log.warning(
+        '%s is of other weights than those beside it (sha256 differs) and does not count; judge them again '
+        'with `apprentice bench rewards`',
+        path,
+    )
+    return False

@@ -74,7 +74,7 @@ class RewardNode(ManagedNode):
         threads = parameter(self, 'threads', 1, 'threads of the encoder', 1, 64)
         simulated = bool(self.get_parameter('use_sim_time').value)
         self._lockstep = parameter(
-            self, 'lockstep', simulated, 'equal stamps, and no sample dropped; default: as use_sim_time'
+            self, 'lockstep', simulated, 'equal stamps, and 64 samples may wait; default: as use_sim_time'
         )
         import torch
 
@@ -98,6 +98,12 @@ class RewardNode(ManagedNode):
         part = load_part(self._part)
         weights = self._find_weights(getattr(part, 'model', ''))
         model = self._load(part, weights)
+        if model.needs.action or model.needs.reference:
+            what = 'the action' if model.needs.action else 'a demonstration'
+            raise StartupError(
+                f'{model.model} from {weights} judges {what}, which a reward node does not see; use a model '
+                'without it (a reward program: leave its argument action out), or ask this one in Python'
+            )
         names = [name for name in self._cameras if name] or list(model.needs.cameras)
         if model.needs.cameras and len(names) != len(model.needs.cameras):
             raise StartupError(
@@ -124,7 +130,9 @@ class RewardNode(ManagedNode):
         )
         names_of_state = model.needs.state
         self._states = {
-            name: StateFeed(self, self.spec, name, names_of_state) for name in robots if names_of_state
+            name: StateFeed(self, self.spec, name, names_of_state, self._lockstep)
+            for name in robots
+            if names_of_state
         }
         self._judging = {name: self._judgement.judging(self._model, name, len(cameras)) for name in robots}
         self.feeds = [

@@ -122,12 +122,18 @@ class RewardHealthNode(Node):
         track = self._track
         if track is None or track.ended or frames.stamp < track.due - 1e-6:
             return
+        small = {}
+        for name, message in frames.images.items():
+            try:
+                picture = Picture.fromarray(convert.image_array(message))
+                small[name] = np.asarray(picture.resize((_SIDE, _SIDE), Picture.Resampling.BOX))
+            except ValueError as error:
+                self._problem = f'an image of {name} cannot be read: {error}'
+                return  # a moment counts with all of its cameras or not at all
         track.due = frames.stamp + _PERIOD_S
         track.stamps.append(frames.stamp)
-        for name, message in frames.images.items():
-            picture = Picture.fromarray(convert.image_array(message))
-            small = picture.resize((_SIDE, _SIDE), Picture.Resampling.BOX)
-            track.frames.setdefault(name, []).append(np.asarray(small))
+        for name, picture_of in small.items():
+            track.frames.setdefault(name, []).append(picture_of)
 
     def _on_sample(self, message: RewardSample) -> None:
         track = self._track

@@ -16,7 +16,7 @@ _EPSILON = 1e-6
 
 
 class Predicate:
-    """The newest word of another source (a reward program, a predicate of the cell) on being done.
+    """The newest word of another source (a calibrated reward program, a predicate of the cell) on being done.
 
     Args:
         max_age_s: a word older than this [s of the robot's time] is no word.
@@ -66,5 +66,6 @@ class NodeJudging:
     def _veto(self, namespace: str) -> Veto | None:
         if not self._veto_topic:
             return None
-        topic = f'{namespace}/{self._veto_topic}' if namespace else self._veto_topic
+        absolute = self._veto_topic.startswith('/')  # one source for all robots
+        topic = f'{namespace}/{self._veto_topic}' if namespace and not absolute else self._veto_topic
         return Predicate(self._node, topic, self._veto_age).objects

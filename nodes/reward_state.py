@@ -4,9 +4,9 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections import deque
 from collections.abc import Sequence
-from functools import partial
 
 import numpy as np
 from geometry_msgs.msg import PoseStamped
@@ -35,10 +35,15 @@ class StateFeed:
     Args:
         namespace: of the robot, below the node's own; empty: the node's own.
         names: what the model needs.
+        lockstep: wait for the state of the very moment; otherwise one that is recent enough is taken at once,
+            and a topic is not waited for again before it has spoken.
     """
 
-    def __init__(self, node: Node, spec: RobotSpec, namespace: str, names: Sequence[str]):
-        self._spec, self._names = spec, tuple(names)
+    def __init__(
+        self, node: Node, spec: RobotSpec, namespace: str, names: Sequence[str], lockstep: bool = False
+    ):
+        self._spec, self._names, self._lockstep = spec, tuple(names), lockstep
+        self._given_up: dict[str, float] = {}  # topic -> its newest stamp when it was waited for in vain
         self._joint_names = [joint.name for joint in spec.joints]
         self._gripper = np.flatnonzero(spec.gripper_mask)[:1]
         self._arrived = threading.Condition()
@@ -59,14 +64,16 @@ class StateFeed:
             node.create_subscription(kind, name if absolute else f'{prefix}{name}', callback, qos.SENSOR)
 
     def at(self, stamp: float) -> dict[str, np.ndarray]:
-        """What is needed [d], as it was at ``stamp`` (s); waits a little for it. Not from a callback.
+        """What is needed [d], as it was at ``stamp`` (s). Not from a callback: it may wait for it, at most
+        ``_WAIT_S`` for all topics together.
 
         Raises RewardModelError naming what is missing.
         """
         found: dict[str, np.ndarray] = {}
+        end = time.monotonic() + _WAIT_S
         for topic, seen in self._seen.items():
             with self._arrived:
-                self._arrived.wait_for(partial(_reaches, seen, stamp), _WAIT_S)
+                self._wait(topic, stamp, end)
                 before = [entry for entry in seen if entry[0] <= stamp + 1e-6]
             if not before or before[-1][0] < stamp - _OLDEST_S:
                 age = f'{stamp - before[-1][0]:.1f} s old' if before else 'missing'
@@ -76,6 +83,14 @@ class StateFeed:
         if missing:
             raise RewardModelError(f'nothing measures {missing}; there are: {sorted(found)}')
         return {name: found[name] for name in self._names}
+
+    def _wait(self, topic: str, stamp: float, end: float) -> None:
+        """Until the topic is recent enough for ``stamp``, or the clock reaches ``end``. Holds the lock."""
+        seen, due = self._seen[topic], stamp - (1e-6 if self._lockstep else _OLDEST_S)
+        if not self._lockstep and self._given_up.get(topic) == _newest(seen):
+            return  # other robots wait for the thread of this one
+        if not self._arrived.wait_for(lambda: _newest(seen) >= due, max(0.0, end - time.monotonic())):
+            self._given_up[topic] = _newest(seen)
 
     def _keep(self, topic: str, stamp: float, values: dict[str, np.ndarray]) -> None:
         with self._arrived:
@@ -104,5 +119,5 @@ class StateFeed:
             self._keep(OBJECTS, stamp, dict(object_poses(message)))
 
 
-def _reaches(seen: deque[tuple[float, dict[str, np.ndarray]]], stamp: float) -> bool:
-    return bool(seen) and seen[-1][0] >= stamp - 1e-6
+def _newest(seen: deque[tuple[float, dict[str, np.ndarray]]]) -> float:
+    return seen[-1][0] if seen else -np.inf

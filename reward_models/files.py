@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -31,6 +32,39 @@ def write_json(path: Path, data: dict[str, Any]) -> None:
     """Write a JSON object; the old file stays until the new one is complete."""
     with replacing(path) as temporary:
         temporary.write_text(json.dumps(data, indent=2) + '\n')
+
+
+def write_sealed(path: Path, config: dict[str, Any], weights: Path) -> None:
+    """Write the configuration of weights that are written already, with their hash: last, so that after a
+    crash the two are known not to belong together.
+    """
+    write_json(path, {**config, 'sha256': _sha256(weights)})
+
+
+def read_sealed(path: Path, weights: Path, remedy: str) -> tuple[dict[str, Any], str]:
+    """A configuration that :func:`write_sealed` wrote, and the version of it and its weights.
+
+    The version is 12 hex digits of a sha256 over both: other weights or another setting is another version.
+    Where the encoder lies (``encoder``) is left out; which one it is (``encoder_version``) counts.
+
+    Args:
+        remedy: how such weights are made.
+
+    Raises RewardModelError if the weights are not those the configuration was written for.
+    """
+    config = read_json(path)
+    if config.get('sha256') != _sha256(weights):
+        raise RewardModelError(
+            f'{weights} is not the file {path.name} was written for (sha256 differs, or is missing because an '
+            f'older version wrote it); copy the folder again, or make it again with {remedy}'
+        )
+    counting = {name: value for name, value in config.items() if name != 'encoder'}
+    canonical = json.dumps(counting, sort_keys=True, separators=(',', ':'))
+    return config, hashlib.sha256(canonical.encode()).hexdigest()[:12]
+
+
+def _sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def write_half(module: torch.nn.Module, path: Path) -> None:

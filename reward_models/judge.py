@@ -3,10 +3,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from apprentice.reward_models.base import Calibrator, DoneDetector, RewardModel, RewardModelError
+from apprentice.reward_models.base import Calibrator, DoneDetector, RewardModel, RewardModelError, Score
 from apprentice.reward_models.calibration.calibrate import ScoreCalibrator
 from apprentice.reward_models.calibration.done import DoneConfig, KOfN
 from apprentice.reward_models.pipeline import RewardPipeline
@@ -34,6 +35,17 @@ class Judge:
     calibrator: Calibrator | None = None
     each_view: bool = False
     veto: Veto = lambda stamp: False
+
+    def probability(self, score: Score, potential: float) -> float:
+        """Of being done, at the moment of a score [1]: what the model says, else what its calibration says.
+
+        A model without a done probability (a reward program) has a potential that was fitted on being done.
+        NaN where there is no calibration either: the meaning of a unit is no probability.
+        """
+        known, valid = float(score.done_prob[0]), bool(score.valid[0])
+        if valid and math.isnan(known) and getattr(self.calibrator, 'calibrated', False):
+            return potential
+        return known if valid else math.nan
 
     def done(self, stamp: float, views: Mapping[str, float]) -> bool:
         """Take view -> done probability at a moment; true: done."""

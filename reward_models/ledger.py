@@ -137,11 +137,17 @@ class Ledger:
         return len(self.append_revision(episode.episode_id, rewards))
 
     def apply(self, episode: Episode) -> Episode:
-        """The episode with the scores that count now; its own where the ledger has none of it."""
+        """The episode with its scores and those made later; itself where the ledger has none of it.
+
+        All revisions stay: which one counts is for the reader (revisions.effective) to say, because a learner
+        that keeps to an older version of a model leaves the newer ones out first.
+        """
         if episode.episode_id not in self._scores:
             return episode
+        here = self.raw(episode.episode_id)
+        known = {_key(reward) for reward in here}
         return dataclasses.replace(
-            episode, rewards=effective([*episode.rewards, *self.raw(episode.episode_id)])
+            episode, rewards=[*(r for r in episode.rewards if _key(r) not in known), *here]
         )
 
     def _append(self, episode_id: str, rewards: Sequence[Reward]) -> int:

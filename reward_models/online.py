@@ -82,16 +82,17 @@ class EpisodeScorer:
                 progress = float(self._judge.calibrator.to_potential(score, [self._text])[0][0])
             except RewardModelError as error:
                 return self._invalid(stamp, str(error))
-        return self._reward(stamp, stamp, score, progress, self._views(score, frames))
+        return self._reward(stamp, stamp, score, progress, self._views(score, frames, progress))
 
-    def _views(self, score: Score, frames: np.ndarray) -> dict[str, float]:
+    def _views(self, score: Score, frames: np.ndarray, potential: float) -> dict[str, float]:
         """View -> done probability: all together, or each by itself where the judge wants them to agree.
 
         Args:
             frames: embeddings [1, T, V, D].
+            potential: of the score, NaN without a calibration.
         """
         if not self._judge.each_view or self._model.needs.state:
-            return {'all': float(score.done_prob[0]) if score.valid[0] else float('nan')}
+            return {'all': self._judge.probability(score, potential)}
         count, window = frames.shape[2], frames.shape[1]
         request = single_request(
             self._model,

@@ -2,11 +2,10 @@
 """From logged scores to rewards, as one YAML file says it for the reward nodes and the learner::
 
     models:                                   # whose scores count
-      - {model: critic, calibration: weights/critic, done: {views: 1}}
-      - {model: clip, calibration: weights/clip}
-      - {model: program, uncalibrated: true, units: {low: 0.0, high: 4.0}}
+      - {model: clip, calibration: calibration/clip}
+      - {model: critic, calibration: calibration/critic, done: {views: 1}}
     ensemble: {rule: mean, penalty: 1.0}
-    trust: {sigma: 0.2, margin: 0.0, ood: 1.0}
+    trust: {sigma: null, margin: 0.0, ood: null}    # null: not every model of these measures it
     done: {k: 3, n: 4, threshold: 0.9, views: 2}
     shaping:
       discount: 0.99
@@ -19,6 +18,7 @@ or names of shipped weights.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -36,6 +36,8 @@ from apprentice.reward_models.shaping.pipeline import Shaping, ShapingConfig
 from apprentice.robot.parts import find_weights
 from apprentice.robot.settings import SettingsError, from_dict
 from apprentice.robot.types import Reward, RewardKind
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -115,6 +117,7 @@ class RewardPipeline:
                     f'the calibration of {name} was made for model {calibrator.model}; name the right file'
                 )
         self.shaping = Shaping(config.shaping)
+        self._warned: set[str] = set()
 
     @classmethod
     def load(cls, path: str | Path) -> RewardPipeline:
@@ -169,7 +172,7 @@ class RewardPipeline:
         """Phi at ``stamps`` [T] [s] from an episode's measurements; None if no model of ours measured enough.
 
         Every model is read linearly between its own samples, then the ensemble joins them; labels and the
-        simulator's truth are never used.
+        simulator's truth are never used. A reason for trust 0 is logged, each once.
         """
         stamps = np.asarray(stamps, np.float64)
         chosen = [r for r in effective(rewards) if self.uses(r.model) and r.valid]
@@ -197,4 +200,12 @@ class RewardPipeline:
         phi, std = self.config.ensemble(np.stack(phis), np.stack(stds))
         # the worst model decides: the smallest lead, the largest distance
         trust, reason = self.config.trust.of_episode(phi, std, np.min(margins, axis=0), np.max(oods, axis=0))
+        if trust <= 0 and reason not in self._warned:
+            self._warned.add(reason)
+            log.warning(
+                '%s (%s) is not trusted, the outcome alone counts: %s',
+                ', '.join(names),
+                text,
+                reason or 'its deviation is far above sigma',
+            )
         return Potential(phi, std, trust, reason, tuple(names))

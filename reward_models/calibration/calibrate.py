@@ -19,7 +19,13 @@ import numpy as np
 
 from apprentice.reward_models.base import RewardModelError, Score
 from apprentice.reward_models.calibration.curve import Curve, Method, fit
-from apprentice.reward_models.calibration.units import Units, slope_to_feature, to_feature, uncalibrated
+from apprentice.reward_models.calibration.units import (
+    Units,
+    slope_to_feature,
+    to_feature,
+    uncalibrated,
+    uncalibrated_slope,
+)
 from apprentice.reward_models.files import read_json, write_json
 from apprentice.robot.settings import SettingsError, from_dict
 from apprentice.robot.types import Reward, RewardKind
@@ -114,7 +120,7 @@ class ScoreCalibrator:
         phi, sigma = np.full(len(value), np.nan), np.full(len(value), np.nan)
         if not self.calibrated:
             phi[usable] = uncalibrated(self.kind, safe, self.units)[usable]
-            sigma[usable] = (std * slope_to_feature(self.kind, safe, self.units))[usable]
+            sigma[usable] = (std * uncalibrated_slope(self.kind, safe, self.units))[usable]
             return phi, sigma
         feature = to_feature(self.kind, safe, self.units)
         spread = std * slope_to_feature(self.kind, safe, self.units)

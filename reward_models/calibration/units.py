@@ -92,3 +92,11 @@ def slope_to_feature(kind: RewardKind, value: np.ndarray, units: Units) -> np.nd
     if kind in (RewardKind.COST, RewardKind.REWARD) and units.low is not None and units.high is not None:
         return np.full(value.shape, 1.0 / (units.high - units.low))
     return np.ones(value.shape)
+
+
+def uncalibrated_slope(kind: RewardKind, value: np.ndarray, units: Units) -> np.ndarray:
+    """|d Phi / d value| float64 [B] of :func:`uncalibrated`; d exp(v) / d v is exp(v) again."""
+    slope = slope_to_feature(kind, value, units)
+    if kind == RewardKind.LOG_PROB:
+        slope = slope * np.exp(np.minimum(np.asarray(value, np.float64), 0.0))
+    return slope

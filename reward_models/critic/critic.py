@@ -13,7 +13,6 @@ A demonstration of the task, ``ScoreRequest.reference``, may be in context; the 
 
 from __future__ import annotations
 
-import hashlib
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -27,7 +26,7 @@ from apprentice.reward_models.base import Needs, RewardModelError, Score, ScoreR
 from apprentice.reward_models.critic.eyes import Eye, load_eye
 from apprentice.reward_models.critic.looking import Looking
 from apprentice.reward_models.critic.network import Member
-from apprentice.reward_models.files import read_json
+from apprentice.reward_models.files import read_sealed
 from apprentice.robot.types import RewardKind
 
 CONFIG = 'critic_config.json'
@@ -49,7 +48,7 @@ class ProgressCritic:
     Args:
         eye: makes embeddings of images and texts; nothing in it is trained.
         members: of the ensemble.
-        version: of the critic's weights.
+        version: of weights and configuration.
         calibration: (a, b): ``done_prob`` is sigmoid(a * logit + b), Platt's, fitted on attempts that the
             weights were not trained on.
     """
@@ -77,8 +76,8 @@ class ProgressCritic:
     ) -> ProgressCritic:
         """Load a critic's folder.
 
-        Raises RewardModelError if files are missing, or if it looks through CLIP weights that are not those
-        it was trained on.
+        Raises RewardModelError if files are missing or do not belong together, or if it looks through CLIP
+        weights that are not those it was trained on.
         """
         from safetensors.torch import load_file
 
@@ -88,7 +87,7 @@ class ProgressCritic:
                 f'critic weights {folder} do not exist or lack {CONFIG} or {WEIGHTS}; give the folder of a '
                 'trained critic, or make one with `apprentice train critic`'
             )
-        config = read_json(folder / CONFIG)
+        config, version = read_sealed(folder / CONFIG, folder / WEIGHTS, '`apprentice train critic`')
         try:
             cameras, width = tuple(config['cameras']), int(config['width'])
             slope, offset = config['calibration']
@@ -108,7 +107,6 @@ class ProgressCritic:
             members.load_state_dict({name: value.float() for name, value in state.items()})
         except Exception as error:  # safetensors and torch raise their own kinds
             raise RewardModelError(f'{folder / WEIGHTS} does not fit {CONFIG}: {error}') from error
-        version = hashlib.sha256((folder / WEIGHTS).read_bytes()).hexdigest()[:12]
         return cls(eye, members, cameras, version, (float(slope), float(offset)))
 
     def encode(self, frames: np.ndarray) -> np.ndarray:

@@ -24,7 +24,7 @@ from apprentice.reward_models.critic.critic import CONFIG, WEIGHTS, ProgressCrit
 from apprentice.reward_models.critic.eyes import Eye
 from apprentice.reward_models.critic.network import Member
 from apprentice.reward_models.critic.thumbnails import SIZE, WIDTH
-from apprentice.reward_models.files import write_half, write_json
+from apprentice.reward_models.files import write_half, write_sealed
 
 Progress = Callable[[int, float], None]
 
@@ -77,6 +77,10 @@ def train_critic(
         loss_value = float(loss.detach()) / settings.members  # type: ignore[union-attr]
         if progress is not None:
             progress(step + 1, loss_value)
+    # what is calibrated are the weights as they are stored
+    members.load_state_dict({name: value.half().float() for name, value in members.state_dict().items()})
+    critic = ProgressCritic(eye, members, episodes.cameras)
+    calibration = critic.calibration if held_back is None else _platt(critic, held_back)
     folder.mkdir(parents=True, exist_ok=True)
     write_half(members, folder / WEIGHTS)
     config = {
@@ -84,12 +88,9 @@ def train_critic(
         'cameras': list(episodes.cameras),
         'width': settings.width,
         'members': settings.members,
-        'calibration': [1.0, 0.0],
+        'calibration': list(calibration),
     }
-    write_json(folder / CONFIG, config)
-    if held_back is not None:
-        config['calibration'] = list(_platt(ProgressCritic.load(folder, str(eye.device)), held_back))
-        write_json(folder / CONFIG, config)
+    write_sealed(folder / CONFIG, config, folder / WEIGHTS)
     return {
         'loss': loss_value,
         'seconds': time.monotonic() - began,

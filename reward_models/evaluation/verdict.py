@@ -11,6 +11,7 @@ import math
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
+from typing import Any
 
 from apprentice.reward_models.base import RewardModelError
 from apprentice.reward_models.files import read_json, write_json
@@ -38,7 +39,7 @@ class Verdict:
 
     Attributes:
         model, version: as its scores carry them.
-        sha256: of the weights; empty for a model without.
+        sha256: of the weights, see :func:`weights_hash`; empty for a model without.
         date: ISO 8601.
         source: what it was judged on.
         counts: attempts of each kind.
@@ -112,10 +113,20 @@ def read(path: Path) -> Verdict:
     data = read_json(path)
     try:
         values = {each.name: data[each.name] for each in fields(Verdict)}
+        for name in ('model', 'version', 'sha256', 'date', 'source'):
+            if not isinstance(values[name], str):
+                raise TypeError(f'{name} must be a string, not {values[name]!r}')
+        values['numbers'] = _with_nan(values['numbers'], 'numbers')
+        values['rivals'] = {
+            name: _with_nan(theirs, f'rivals: {name}')
+            for name, theirs in _object(values['rivals'], 'rivals').items()
+        }
+        _object(values['counts'], 'counts')
     except KeyError as error:
         raise RewardModelError(f'{path} is no verdict: {error} is missing; remove it') from None
-    return Verdict(**{**values, 'numbers': _with_nan(values['numbers']),
-                      'rivals': {name: _with_nan(v) for name, v in values['rivals'].items()}})  # fmt: skip
+    except (TypeError, ValueError, OverflowError) as error:
+        raise RewardModelError(f'{path} is no verdict: {error}; remove it') from None
+    return Verdict(**values)
 
 
 def weights_hash(weights: str | Path) -> str:
@@ -148,5 +159,16 @@ def _without_nan(data):
     return None if isinstance(data, float) and not math.isfinite(data) else data
 
 
-def _with_nan(numbers: Mapping[str, float | None]) -> dict[str, float]:
-    return {name: math.nan if value is None else float(value) for name, value in numbers.items()}
+def _object(data: Any, what: str) -> Mapping[str, Any]:
+    if not isinstance(data, Mapping):
+        raise TypeError(f'{what} must be an object, not {data!r}')
+    return data
+
+
+def _with_nan(numbers: Any, what: str) -> dict[str, float]:
+    found = {}
+    for name, value in _object(numbers, what).items():
+        if value is not None and not isinstance(value, int | float):
+            raise TypeError(f'{what}: {name} must be a number, not {value!r}')
+        found[name] = math.nan if value is None else float(value)
+    return found

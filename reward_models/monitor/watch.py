@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +24,8 @@ class Watch:
 
     Where ``folder`` has no calibration for the version that scores, one is fitted on the first episodes that
     do not contradict the model: learning has hardly begun, so they are what the base policy does. Better is
-    a calibration fitted beforehand on episodes that people have looked at, and put there.
+    a calibration fitted beforehand on episodes that people have looked at, and put there. At FREEZE and above
+    that is demanded: what scores then is not trusted, so it does not say what is normal either.
 
     Args:
         folder: holds ``<model>-<version>.json`` (calibration) and ``<model>.level.json``.
@@ -67,11 +69,12 @@ class Watch:
 
     def judge(self, evidence: Evidence) -> Report:
         """The report of an episode; while the calibration set is being collected it has no findings."""
-        version = self.monitor.calibration.version if self.monitor else None
-        if version != evidence.version and self.level < Level.FREEZE:
-            self._begin(evidence.version)
-        if self.monitor is None and self.level >= Level.FREEZE:
-            self._begin(evidence.version)
+        version, frozen = evidence.version, self.level >= Level.FREEZE
+        known = self.monitor is not None and self.monitor.calibration.version == version
+        if not known and (not frozen or self.calibration_file(version).exists()):
+            self._begin(version)
+        elif not known:
+            return self._demand(evidence)
         before = self.level
         report = self.monitor.judge(evidence) if self.monitor else self._collect(evidence)
         if self.level != before:
@@ -79,7 +82,15 @@ class Watch:
         return report
 
     def audit(self, episode_id: str, success: bool) -> bool:
-        """A person's verdict on an earlier episode; False if it is not remembered."""
+        """A person's verdict on an earlier episode; False if it is not remembered.
+
+        One of the calibration set leaves it if it claims a success that was none.
+        """
+        for index, evidence in enumerate(self._set):
+            if evidence.episode_id == episode_id:
+                audited = replace(evidence, gold=float(success))
+                self._set[index : index + 1] = [] if _contradicted(audited) else [audited]
+                return True
         return self.monitor is not None and self.monitor.audit(episode_id, success)
 
     def acknowledge(self, who: str) -> None:
@@ -98,8 +109,7 @@ class Watch:
         self.monitor.ladder = self._ladder
 
     def _collect(self, evidence: Evidence) -> Report:
-        claims = evidence.claimed()
-        contradicted = evidence.gold < 0.5 and len(claims) > 0 and bool(claims[-1])
+        contradicted = _contradicted(evidence)
         if np.isfinite(evidence.score()) and not contradicted:
             self._set.append(evidence)
         reason = f'calibrating: {len(self._set)} of {self.episodes} episodes'
@@ -119,9 +129,25 @@ class Watch:
             reason = f'{level.name}, raised by {self._ladder.reason}. {reason}'
         return Report(evidence.episode_id, self.model, evidence.version, level, weight, (), reason, '')
 
+    def _demand(self, evidence: Evidence) -> Report:
+        """At FREEZE or above, of a version without a calibration: nothing is compared, the level stays."""
+        reason = (
+            f'{self.level.name}, raised by {self._ladder.reason}. Version {evidence.version} has no calibration, '
+            'and from FREEZE on none is made of what scores now: fit one on episodes that people have looked '
+            f'at (Calibration.fit) and save it as {self.calibration_file(evidence.version)}'
+        )
+        weight = self._ladder.weight
+        return Report(evidence.episode_id, self.model, evidence.version, self.level, weight, (), reason, '')
+
     def _keep(self) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
         write_json(self._level_file, {'level': int(self.level), 'reason': self._ladder.reason})
+
+
+def _contradicted(evidence: Evidence) -> bool:
+    """Whether it claims a success that was none."""
+    claims = evidence.claimed()
+    return evidence.gold < 0.5 and len(claims) > 0 and bool(claims[-1])
 
 
 def _safe(name: str) -> str:

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from apprentice.reward_models.base import Needs, RewardModelError, Score, ScoreRequest
-from apprentice.reward_models.files import read_json
+from apprentice.reward_models.files import read_sealed
 from apprentice.reward_models.perceptual.features import FrameFeatures
 from apprentice.robot.types import RewardKind
 
@@ -87,7 +87,8 @@ class PerceptualReward:
     ) -> PerceptualReward:
         """Load a folder that :func:`.train.train_perceptual` wrote.
 
-        Raises RewardModelError if files are missing or the encoder is not the one it was trained with.
+        Raises RewardModelError if files are missing or do not belong together, or if the encoder is not the
+        one it was trained with.
         """
         from safetensors.numpy import load_file
 
@@ -97,9 +98,9 @@ class PerceptualReward:
                 f'perceptual reward {folder} does not exist or lacks {CONFIG} or {WEIGHTS}; make one with '
                 '`apprentice train perceptual`'
             )
-        config = read_json(folder / CONFIG)
+        config, version = read_sealed(folder / CONFIG, folder / WEIGHTS, '`apprentice train perceptual`')
         try:
-            source, version = config['encoder'], config['encoder_version']
+            source, encoder_version = config['encoder'], config['encoder_version']
             cameras, grid, layer = tuple(config['cameras']), int(config['grid']), str(config['layer'])
             typical, far = float(config['typical']), float(config['far'])
             local = folder / source
@@ -110,12 +111,12 @@ class PerceptualReward:
             steps = StepModel({name: arrays[name] for name in NAMES}, typical, far)
         except (KeyError, TypeError) as error:
             raise RewardModelError(f'{folder / CONFIG}: missing or wrong {error}') from None
-        if features.encoder.version != version:
+        if features.encoder.version != encoder_version:
             raise RewardModelError(
-                f'perceptual reward {folder} was trained on the encoder {version}, but {source} is '
+                f'perceptual reward {folder} was trained on the encoder {encoder_version}, but {source} is '
                 f'{features.encoder.version}; train it again with `apprentice train perceptual`'
             )
-        return cls(features, steps, cameras, str(config.get('version', '')))
+        return cls(features, steps, cameras, version)
 
     def encode(self, frames: np.ndarray) -> np.ndarray:
         return self.features(frames)

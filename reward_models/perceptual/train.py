@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from apprentice.reward_models.base import Episodes, RewardModelError
-from apprentice.reward_models.files import write_json
+from apprentice.reward_models.files import write_sealed
 from apprentice.reward_models.perceptual.features import FrameFeatures
 from apprentice.reward_models.perceptual.reward import CONFIG, WEIGHTS, StepModel
 from apprentice.reward_models.perceptual.steps import discover_steps, step_of_frames
@@ -101,7 +101,7 @@ def train_perceptual(
     with replacing(folder / WEIGHTS) as temporary:
         save_file({name: np.ascontiguousarray(a) for name, a in model.arrays().items()}, temporary)
         temporary.chmod(0o644)  # safetensors writes for the owner alone
-    write_json(
+    write_sealed(
         folder / CONFIG,
         {
             'encoder': encoder,
@@ -111,8 +111,8 @@ def train_perceptual(
             'cameras': list(episodes.cameras),
             'typical': model.typical,
             'far': model.far,
-            'version': f'{features.encoder.version}-{len(videos)}-{steps}',
         },
+        folder / WEIGHTS,
     )
     return {
         'seconds': time.monotonic() - began,

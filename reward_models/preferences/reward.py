@@ -11,7 +11,7 @@ import numpy as np
 
 from apprentice.reward_models.base import Needs, RewardModelError, Score, ScoreRequest
 from apprentice.reward_models.clip.reward import ClipReward
-from apprentice.reward_models.files import read_json, write_json
+from apprentice.reward_models.files import read_sealed, write_sealed
 from apprentice.reward_models.preferences.ensemble import RewardEnsemble
 from apprentice.robot.files import replacing
 from apprentice.robot.types import RewardKind
@@ -56,7 +56,8 @@ class PreferenceReward:
     ) -> PreferenceReward:
         """Load a folder that :func:`save` wrote.
 
-        Raises RewardModelError if files are missing or the encoder is not the one it was trained with.
+        Raises RewardModelError if files are missing or do not belong together, or if the encoder is not the
+        one it was trained with.
         """
         from safetensors.torch import load_file
 
@@ -66,9 +67,9 @@ class PreferenceReward:
                 f'preference reward {folder} does not exist or lacks {CONFIG} or {WEIGHTS}; make one with '
                 '`apprentice train preference`'
             )
-        config = read_json(folder / CONFIG)
+        config, version = read_sealed(folder / CONFIG, folder / WEIGHTS, '`apprentice train preference`')
         try:
-            source, version = config['encoder'], config['encoder_version']
+            source, encoder_version = config['encoder'], config['encoder_version']
             ensemble = RewardEnsemble(int(config['members']), int(config['dim']), int(config['width']))
             cameras = tuple(config['cameras'])
         except (KeyError, TypeError) as error:
@@ -79,12 +80,12 @@ class PreferenceReward:
             raise RewardModelError(f'{folder / WEIGHTS} does not fit {CONFIG}: {error}') from error
         local = folder / source
         clip = ClipReward.load(local if local.exists() else source, device, allow_download)
-        if clip.version != version:
+        if clip.version != encoder_version:
             raise RewardModelError(
-                f'preference reward {folder} was trained on CLIP weights {version}, but {source} is '
+                f'preference reward {folder} was trained on CLIP weights {encoder_version}, but {source} is '
                 f'{clip.version}; train it again with `apprentice train preference`'
             )
-        return cls(clip, ensemble, cameras, str(config.get('version', '')))
+        return cls(clip, ensemble, cameras, version)
 
     def encode(self, frames: np.ndarray) -> np.ndarray:
         return self.clip.encode(frames)
@@ -141,7 +142,7 @@ def save(
 
     Args:
         encoder: where the CLIP weights are found again: a path relative to ``folder``, or a name.
-        name: of this version.
+        name: for people. The version is a hash over weights and configuration.
     """
     from safetensors.torch import save_file
 
@@ -150,7 +151,7 @@ def save(
     with replacing(folder / WEIGHTS) as temporary:
         save_file(state, temporary)
         temporary.chmod(0o644)  # safetensors writes for the owner alone
-    write_json(
+    write_sealed(
         folder / CONFIG,
         {
             'encoder': encoder,
@@ -159,8 +160,9 @@ def save(
             'dim': len(ensemble.centre),
             'members': len(ensemble.offset),
             'width': ensemble.width,
-            'version': name,
+            'name': name,
         },
+        folder / WEIGHTS,
     )
 
 

@@ -25,6 +25,7 @@ from apprentice.robot.types import RewardKind
 LABELS = ('success', 'near_miss', 'failure')
 LENGTHS = ('m', 'pose')  # units that begin so hold lengths
 _SHARPER = 10.0  # how much more a program may tell apart in mm than in m
+_ALONE = 5  # states of an episode that are also evaluated each by itself
 
 
 @dataclass(frozen=True)
@@ -142,12 +143,16 @@ class _Examiner:
     def _values(self, state: dict[str, np.ndarray], model: RewardProgram | None = None) -> np.ndarray:
         """Raw values [T] of the states of one episode, bounds and ranges not applied; larger is better."""
         model = model or self.model
-        t = len(next(iter(state.values())))
-        order = np.maximum(np.arange(t) - 1, 0)
+        return self._rows(state, np.arange(len(next(iter(state.values())))), model)
+
+    def _rows(self, state: dict[str, np.ndarray], rows: np.ndarray, model: RewardProgram) -> np.ndarray:
+        """The same of some rows [N] of the episode, in one batch; each with the state before it."""
         wanted = {name: np.asarray(state[name], np.float64) for name in model.needs.state}
-        before = {name: values[order] for name, values in wanted.items()}
-        action = np.zeros((t, model.program.task.sizes.get('joints', 1))) if model.needs.action else None
-        value = model.evaluator.evaluate(wanted, before, action)[0]
+        now = {name: values[rows] for name, values in wanted.items()}
+        before = {name: values[np.maximum(rows - 1, 0)] for name, values in wanted.items()}
+        joints = model.program.task.sizes.get('joints', 1)
+        action = np.zeros((len(rows), joints)) if model.needs.action else None
+        value = model.evaluator.evaluate(now, before, action)[0]
         return (-1.0 if model.kind == RewardKind.COST else 1.0) * value
 
     def _request(self, state: dict[str, np.ndarray], start: float = 0.0) -> ScoreRequest:
@@ -163,14 +168,21 @@ class _Examiner:
         return bad == 0, f'{bad} of {total} values are not finite'
 
     def _shape(self) -> tuple[bool, str]:
-        """One number a state, and that of a state does not depend on its neighbours in the batch."""
-        state = self.golden[0].state
-        whole = self._values(state)
-        single = self._values({name: values[:1] for name, values in state.items()})
-        if whole.shape != (len(next(iter(state.values()))),) or single.shape != (1,):
-            return False, f'shapes {whole.shape} and {single.shape}'
-        same = bool(np.isclose(whole[0], single[0], rtol=1e-9, atol=1e-12))
-        return same, 'one number a state' if same else 'the value of a state depends on others in the batch'
+        """One number a state, which does not depend on the others in the batch: the same for rows alone, for
+        all in another order, and for some of them in another order.
+        """
+        for number, episode in enumerate(self.golden):
+            whole = self._values(episode.state)
+            count = len(next(iter(episode.state.values())))
+            if whole.shape != (count,):
+                return False, f'shape {whole.shape} for {count} states'
+            mixed = np.random.default_rng(number).permutation(count)
+            alone = np.unique(np.linspace(0, count - 1, _ALONE, dtype=int))
+            for rows in (mixed, mixed[: (count + 1) // 2], *alone[:, None]):
+                values = self._rows(episode.state, rows, self.model)
+                if not np.allclose(values, whole[rows], rtol=1e-9, atol=1e-12):
+                    return False, 'the value of a state depends on others in the batch'
+        return True, 'one number a state'
 
     def _bounded(self) -> tuple[bool, str]:
         low, high = self.model.program.bounds
@@ -223,7 +235,9 @@ class _Examiner:
         return most < 1e-9, f'largest change of the value in 10 s without motion: {most:.3g}'
 
     def _units(self) -> tuple[bool, str]:
-        """States in millimetres, or in kilometres, are refused instead of scored."""
+        """States in millimetres are refused instead of scored. The share refused in kilometres is told, not
+        judged: those lie so near the base that the ranges of a small workspace may hold them.
+        """
         lengths = [
             each.name for each in self.model.program.task.state
             if each.name in self.model.needs.state and each.unit.startswith(LENGTHS)
@@ -241,7 +255,9 @@ class _Examiner:
                 assert score.per_frame is not None
                 refused.append(np.isnan(score.per_frame[0]))
             shares.append(float(np.mean(np.concatenate(refused))))
-        text = f'refused: {shares[0]:.0%} of states in mm read as m, {shares[1]:.0%} of states in km'
+        text = (
+            f'refused: {shares[0]:.0%} of states in mm read as m, {shares[1]:.0%} of those in km (not judged)'
+        )
         metres, millimetres = self._contrast(lengths, 1.0), self._contrast(lengths, 1000.0)
         if millimetres > _SHARPER * max(metres, 1e-6):
             return False, f'{text}; the program itself seems to be written for millimetres'

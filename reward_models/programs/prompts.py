@@ -46,7 +46,8 @@ def reward(state, previous):
     return total, {{'reach': reach, 'lift': lift}}
 
 - The names np and math are there; import nothing. np: {numpy}. math: {math}.
-- Everything works on N states at once: reduce over axis=1, choose with np.where.
+- Everything works on N states at once: reduce over axis=1, choose with np.where; no where= or out=. A state's
+  reward must not depend on the other N - 1: compare with previous instead.
 - Loops only over range(number) or a written out list; no while, no classes, no lambda, no underscore names.
 - Lengths are in metres, angles in radians.
 - Typical parts: distance of the hand to the thing; distance of the thing to its goal; a bonus once it is

@@ -15,6 +15,7 @@ MOST_TURNS = 1000  # of a loop over range()
 DEEPEST = 3  # loops within loops
 ARGUMENTS = ('state', 'previous', 'action')
 ENTRIES = ('reward', 'dense', 'sparse')
+KEPT_BACK = ('where', 'out')  # keywords of numpy's functions that no program may give
 # words of texts, split: one a line would fill the file
 BUILTINS = frozenset(
     """abs all any bool dict enumerate float int len list max min range round sum tuple zip
@@ -156,8 +157,18 @@ class _Checker(ast.NodeVisitor):
         if node.id not in self._known:
             self._refuse(node, f'{node.id!r} is not known', f'there are np, math, {sorted(BUILTINS)}')
 
+    def visit_Call(self, node: ast.Call) -> None:
+        for keyword in node.keywords:
+            if keyword.arg is None:
+                self._refuse(node, '**names may not be given to a call', 'write the arguments out')
+            if keyword.arg in KEPT_BACK:  # numpy leaves gaps, which hold numbers of an earlier call
+                self._refuse(node, f'{keyword.arg}= may not be given', 'use np.where(condition, a, b)')
+        self.generic_visit(node)
+
     def visit_Attribute(self, node: ast.Attribute) -> None:
         self._check_name(node, node.attr)
+        if not isinstance(node.ctx, ast.Load):  # what hangs on a function of numpy outlasts a call
+            self._refuse(node, f'.{node.attr} may not be assigned', 'assign to a name')
         owner = node.value
         if isinstance(owner, ast.Name) and owner.id in ('np', 'math'):
             if node.attr not in (NUMPY if owner.id == 'np' else MATH):

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
@@ -19,6 +20,7 @@ class Clip:
     """
 
     ceiling: float = 0.0
+    of_scores: ClassVar[bool] = True
 
     def __call__(self, rewards: np.ndarray, trajectory: Trajectory) -> np.ndarray:
         return np.minimum(np.asarray(rewards, np.float64) - self.ceiling, 0.0)

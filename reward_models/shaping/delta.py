@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
@@ -13,6 +14,8 @@ from apprentice.reward_models.base import Trajectory
 @dataclass(frozen=True)
 class Delta:
     """r_k - r_(k+1), the last one kept: the undiscounted sum from step k on is r_k, however many follow."""
+
+    of_scores: ClassVar[bool] = True
 
     def __call__(self, rewards: np.ndarray, trajectory: Trajectory) -> np.ndarray:
         rewards = np.asarray(rewards, np.float64)

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
+from typing import ClassVar
 
 import numpy as np
 
@@ -28,6 +29,7 @@ class PreferenceAsReward:
 
     references: dict = field(default_factory=dict)
     steepness: float = 1.0
+    of_scores: ClassVar[bool] = True
 
     def __post_init__(self):
         if not self.steepness > 0:

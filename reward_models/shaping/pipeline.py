@@ -70,6 +70,23 @@ class Shaping:
             return total
         return total + self.config.weight * trajectory.trust * self._run(trajectory, len(self.transforms))
 
+    @property
+    def of_scores(self) -> bool:
+        """Whether the chain begins with the scores of single steps, rather than with 0.
+
+        The first transform with an attribute ``of_scores`` decides; a chain without any shapes scores.
+        """
+        marks = [getattr(transform, 'of_scores', None) for transform in self.transforms]
+        return next((mark for mark in marks if mark is not None), bool(marks))
+
+    def needs_returns(self) -> list[str]:
+        """Transforms that make no sense over a few steps of one episode: of scores, or with statistics."""
+        return [
+            type(transform).__name__
+            for transform in self.transforms
+            if getattr(transform, 'of_scores', None) or hasattr(transform, 'observe')
+        ]
+
     def observe(self, trajectory: Trajectory) -> None:
         """Show an episode to the transforms that keep statistics, once; they change in :meth:`refresh`."""
         for place, transform in enumerate(self.transforms):

@@ -8,6 +8,7 @@ time-out the episode goes on elsewhere, the learner bootstraps, and the potentia
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
@@ -23,6 +24,7 @@ class PotentialShaping:
     """
 
     scale: float = 1.0
+    of_scores: ClassVar[bool] = False  # it adds to a chain that begins with 0
 
     def __call__(self, rewards: np.ndarray, trajectory: Trajectory) -> np.ndarray:
         """float64 [T]. Raises RewardModelError for a potential that is missing or outside [0, 1]."""

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
@@ -22,6 +23,7 @@ class ReNorm:
     """
 
     over_length: bool = True
+    of_scores: ClassVar[bool] = True
 
     def __call__(self, rewards: np.ndarray, trajectory: Trajectory) -> np.ndarray:
         """Raises RewardModelError for scores outside [0, 1] and an outcome that is not known."""

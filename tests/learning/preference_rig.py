@@ -58,3 +58,19 @@ def make_pairs(episodes: int = 4, each: int = 3, sign: float = 1.0) -> Pairs:
 def save_policy(folder: Path, config=SMALL) -> Path:
     checkpoint.save(make_policy(config), folder, {'name': 'starter'})
     return folder
+
+
+def quiet(**changes) -> DpoConfig:
+    return dataclasses.replace(QUIET, **changes)
+
+
+def gradients(policy) -> torch.Tensor:
+    return torch.cat([p.grad.flatten() for p in policy.parameters() if p.grad is not None])
+
+
+def moved(policy, amount=0.02, seed=1):
+    """The same policy a little elsewhere, so that it differs from its reference."""
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for p in policy.parameters():
+            p.add_(amount * torch.randn(p.shape, generator=generator))

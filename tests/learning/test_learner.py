@@ -214,6 +214,31 @@ def test_a_reward_model_that_loses_to_a_clock_does_not_teach(tmp_path, starter, 
     assert make_learner(tmp_path, starter).ingest() == ['episode-0000']
 
 
+def test_a_run_whose_reward_model_is_refused_later_comes_up_and_says_so(tmp_path, starter, monkeypatch):
+    monkeypatch.setenv('APPRENTICE_CACHE', str(tmp_path))
+    for number, model in enumerate(('slow', 'good')):
+        episode = make_episode(number)
+        episode.rewards = [
+            Reward(t, t, RewardKind.ABS_PROGRESS, 0.5, model=model, version='7') for t in episode.stamps
+        ]
+        write_episode(tmp_path / 'run' / 'episodes', episode, ROBOT)
+    learner = make_learner(tmp_path, starter)
+    assert len(learner.ingest()) == 2
+    learner.save()
+    owed = learner.owed
+    numbers = {'auroc': 0.4, 'voc': 1.0, 'voc_rewound': 1.0, 'margin': 0.0}
+    rivals = {'clock': numbers | {'auroc': 0.5}, 'cosine': {}}
+    write(Verdict('slow', '7', '', '2026-01-01', 'simulator', {}, numbers, rivals), [tmp_path / 'verdicts'])
+    again = make_learner(tmp_path, starter)
+    assert again.episodes == 1  # the other one is there all the same
+    for _ in range(2):
+        with pytest.raises(RefusedReward, match=r'auroc 0\.400, clock 0\.500'):
+            again.ingest()
+    again.save()
+    forced = make_learner(tmp_path, starter, force_rewards=True)
+    assert (forced.episodes, forced.owed, forced.ingest()) == (2, owed, [])  # owed once
+
+
 def test_single_frame_progress_counts():
     episode = make_episode(0, length=3)
     episode.rewards = [

@@ -1,6 +1,7 @@
 # Copyright 2026 The Apprentice authors. SPDX-License-Identifier: Apache-2.0
 """A reward model that a clock or a cosine beats does not teach, unless forced."""
 
+import json
 import logging
 import math
 from dataclasses import replace
@@ -120,3 +121,41 @@ def test_a_hash_over_weights_ignores_what_is_written_about_them(tmp_path):
     (tmp_path / 'w.safetensors').write_bytes(b'2')
     assert weights_hash(tmp_path) != before
     assert weights_hash('no/such') == ''
+
+
+@pytest.mark.parametrize(
+    ('name', 'value'),
+    [
+        ('numbers', None),
+        ('numbers', {'voc': 'high'}),
+        ('rivals', []),
+        ('rivals', {'clock': None}),
+        ('counts', 3),
+        ('date', None),
+        ('version', 7),
+    ],
+)
+def test_a_verdict_with_a_wrong_field_does_not_end_the_learning(tmp_path, caplog, name, value):
+    (path,) = write(verdict(margin=-0.2), [tmp_path])
+    path.write_text(json.dumps(json.loads(path.read_text()) | {name: value}))
+    with pytest.raises(RewardModelError, match=f'is no verdict: {name}'):
+        read(path)
+    with caplog.at_level(logging.WARNING):
+        RewardGate(files=[path, path]).check_episode(episode(), AdvantageConfig())
+    assert 'critic abc was never judged' in caplog.text
+
+
+def test_a_verdict_beside_other_weights_does_not_speak_for_them(tmp_path, caplog):
+    weights = tmp_path / 'w.safetensors'
+    weights.write_bytes(b'1')
+    files = write(replace(verdict(), sha256=weights_hash(tmp_path)), [tmp_path])
+    with caplog.at_level(logging.WARNING):
+        RewardGate(files=files).check_episode(episode(), AdvantageConfig())
+        assert not caplog.text
+        weights.write_bytes(b'2')
+        RewardGate(files=files).check_episode(episode(), AdvantageConfig())
+    assert 'sha256 differs' in caplog.text
+    assert 'critic abc was never judged' in caplog.text
+    files = write(verdict(margin=-0.2), [tmp_path])
+    with pytest.raises(RefusedReward):  # a refusal is not got rid of by touching the weights
+        RewardGate(files=files).check_episode(episode(), AdvantageConfig())

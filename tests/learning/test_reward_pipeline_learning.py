@@ -57,7 +57,86 @@ def test_an_episode_without_trust_is_weighed_by_its_outcome(tmp_path):
     np.testing.assert_allclose(step_weights(episode(CURVE, margin=0.5), 4, None, found)[5], 1.0, atol=0.2)
     assert np.ptp(step_weights(episode(CURVE, margin=0.5), 4, None, found)[:15]) > 0.01
     doubted = step_weights(episode(CURVE, margin=-0.5), 4, None, found)
-    np.testing.assert_allclose(doubted[:20], doubted[0], rtol=1e-6)  # only the success signal is left
+    nothing = step_weights(dataclasses.replace(episode(CURVE), rewards=[]), 4, None, found)
+    np.testing.assert_array_equal(doubted, nothing)
+    np.testing.assert_array_equal(doubted, 1.0)  # all steps alike, the last ones too
+
+
+def test_the_success_signal_does_not_make_the_last_steps_better_than_the_rest(tmp_path):
+    """Whatever the scale, trust and weight: steady progress weighs all steps alike but where it is cut."""
+    steady = np.linspace(0, 1, 101)
+    part = 'apprentice.reward_models.shaping.potential:PotentialShaping'
+    for more in (
+        f'shaping: {{transforms: [{{part: "{part}", settings: {{scale: 0.1}}}}]}}',
+        'shaping: {weight: 0.01}',
+        'shaping: {transforms: []}',
+    ):
+        weights = step_weights(episode(steady), 16, None, pipeline(tmp_path, TRUSTED + more))
+        np.testing.assert_allclose(weights, 1.0, atol=0.06)
+
+
+SHAPES = 'apprentice.reward_models.shaping'
+OF_SCORES = [
+    ('par:PreferenceAsReward', '{references: {"*": [0.2]}, steepness: 5.0}'),
+    ('renorm:ReNorm', '{}'),
+    ('clip:Clip', '{ceiling: 0.5}'),
+    ('delta:Delta', '{}'),
+]
+
+
+def chain(tmp_path, *parts):
+    listed = ', '.join(f'{{part: "{SHAPES}.{part}", settings: {settings}}}' for part, settings in parts)
+    return pipeline(tmp_path, TRUSTED + f'shaping: {{sparse: 0.0, transforms: [{listed}]}}')
+
+
+@pytest.mark.parametrize(('part', 'settings'), OF_SCORES + [('normalise:Normalise', '{}')])
+def test_shaping_of_scores_sees_them_and_is_refused_where_only_a_few_steps_count(
+    tmp_path, starter, part, settings
+):
+    found = chain(tmp_path, (part, settings))
+    rising, falling = (found.shaping(trajectory(episode(p), found)) for p in (CURVE, CURVE[::-1]))
+    assert np.abs(rising - falling).max() > 0.01
+    name = part.split(':')[1]
+    with pytest.raises(RewardModelError, match=f'{name}.*PotentialShaping'):
+        step_weights(episode(CURVE), 4, None, found)
+    config = LearnerConfig(
+        advantage=AdvantageConfig(rewards=str(tmp_path / 'rewards.yaml')), algorithm=ALGORITHM
+    )
+    with pytest.raises(RewardModelError, match=name):  # at once, not once for every episode
+        Learner(ROBOT, tmp_path / 'run', starter, config)
+    with pytest.raises(RewardModelError, match=name):
+        step_weights(
+            episode(CURVE), 4, None, chain(tmp_path, ('potential:PotentialShaping', '{}'), (part, settings))
+        )
+
+
+def test_a_process_score_is_the_calibrated_potential_after_the_step(tmp_path):
+    found = chain(tmp_path, ('clip:Clip', '{ceiling: 1.0}'))
+    rewards = found.shaping(trajectory(episode(CURVE), found))
+    np.testing.assert_allclose(rewards, np.append(CURVE[1:], CURVE[-1]) - 1.0, atol=1e-6)
+
+
+def test_gates_after_potentials_may_weigh_steps(tmp_path):
+    gated = [('potential:PotentialShaping', '{}'), ('gated:GatedAccumulation', '{}')]
+    np.testing.assert_allclose(
+        step_weights(episode(CURVE), 4, None, chain(tmp_path, *gated)),
+        step_weights(episode(CURVE), 4, None, chain(tmp_path, gated[0])),
+    )
+    with pytest.raises(RewardModelError, match='GatedAccumulation'):  # there is nothing to gate
+        step_weights(episode(CURVE), 4, None, chain(tmp_path, gated[1]))
+
+
+def test_a_frozen_version_still_counts_in_a_run_that_was_scored_again(tmp_path):
+    ledger = Ledger(tmp_path / FILE)
+    item = episode(CURVE)
+    ledger.add(item)
+    ledger.append_revision(
+        item.episode_id, [dataclasses.replace(r, version='v2', value=0.5) for r in item.rewards]
+    )
+    again = ledger.apply(item)
+    frozen = AdvantageConfig(frozen=(('critic', 'v1'),))
+    np.testing.assert_array_equal(step_weights(again, 4, frozen), step_weights(item, 4))
+    assert not np.allclose(step_weights(again, 4), step_weights(item, 4))  # without it the newer one counts
 
 
 @pytest.mark.parametrize(

@@ -205,6 +205,10 @@ def test_fitted_features_vary_about_one(kind):
     assert seen.shape[1] + 3 + 2 == fitted.size
     assert 0.3 < float(seen.std(0).mean()) < 1.5
     assert float(seen.mean().abs()) < 0.5
+    again = encoder(kind=kind, components=4)
+    again.load_state_dict(fitted.state_dict())
+    assert again.sha256 == fitted.sha256
+    assert torch.equal(again.moments(episodes[0], np.arange(30)).feature.float(), seen)
 
 
 def test_another_planner_plans_other_candidates_from_the_same_features():

@@ -129,7 +129,8 @@ def test_rlpd_finds_the_best_chunk_from_nothing(seed):
     train(algorithm, lambda size, g: bandit(size, g, spread=2.0), 400, seed, 64)
     batch = unseen(seed)
     chosen = algorithm.choose(batch.feature, batch.candidates)
-    assert float((chosen - BEST * batch.feature[:, :1, None]).abs().mean()) < 0.1
+    assert float((chosen - BEST * batch.feature[:, :1, None]).abs().mean()) < 0.15
+    assert float(bandit_reward(batch.feature, chosen).mean()) > 0.97
     assert algorithm.choose(batch.feature, batch.candidates, True).abs().max() <= 2.0
 
 

@@ -152,3 +152,19 @@ def test_what_ends_by_the_reward_model_is_no_verdict(ros, tmp_path):
 def test_a_wrong_condition_names_the_joints(ros, tmp_path):
     with pytest.raises(StartupError, match='gripper'):
         Graph(ros, tmp_path, success_joints=['claw:0:1'])
+
+
+def test_a_bad_image_is_named_and_the_watch_goes_on(ros, tmp_path):
+    graph = Graph(ros, tmp_path)
+    graph.say(0, EpisodeState.RUNNING)
+    assert ros.spin_until(lambda: graph.node._track is not None)
+    for camera in SPEC.cameras:
+        image = convert.image_msg(SCENE, 100.0, camera.frame_id)
+        if camera is SPEC.cameras[-1]:
+            image.encoding = 'mono16'
+        graph.cameras[camera.name].publish(image)
+    assert ros.spin_until(lambda: 'cannot be read' in graph.node._problem)
+    assert SPEC.cameras[-1].name in graph.node._problem
+    assert not graph.node._track.stamps
+    assert not graph.node._track.frames
+    assert 'calibrating: 1 of 10' in graph.episode(1).reason

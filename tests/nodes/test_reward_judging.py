@@ -6,11 +6,13 @@ import math
 import numpy as np
 import pytest
 from apprentice_interfaces.msg import EpisodeState, RewardSample
+from rclpy.node import Node
 from rclpy.parameter import Parameter
 from sensor_msgs.msg import Image
 
 from apprentice.nodes import convert, qos
 from apprentice.nodes.reward import RewardNode
+from apprentice.nodes.reward_judging import NodeJudging
 from apprentice.nodes.runtime import StartupError
 from apprentice.reward_models.base import Needs, Score
 from apprentice.reward_models.calibration.calibrate import ScoreCalibrator
@@ -190,3 +192,10 @@ def test_no_reward_before_there_is_a_calibration(ros, tmp_path, capfd, text, mod
     with pytest.raises(StartupError, match='failed to configure'):
         node.start()
     assert words in capfd.readouterr().err
+
+
+@pytest.mark.parametrize(('topic', 'heard'), [('cell/done', '/left/cell/done'), ('/cell/done', '/cell/done')])
+def test_an_absolute_veto_topic_is_one_for_all_robots(ros, topic, heard):
+    node = ros.add(Node('judge', parameter_overrides=[Parameter('veto_topic', value=topic)]))
+    assert NodeJudging(node)._veto('left') is not None
+    assert heard in {subscription.topic_name for subscription in node.subscriptions}

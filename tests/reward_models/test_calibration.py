@@ -183,6 +183,15 @@ def test_log_probabilities_stay_raw_so_that_a_failure_does_not_end_at_one():
     assert phi[-1] < 0.15
 
 
+def test_the_deviation_of_an_uncalibrated_log_probability_is_that_of_its_probability():
+    plain = ScoreCalibrator.plain('top', RewardKind.LOG_PROB)
+    value = np.array([-5.0, -1.0, -0.1])
+    _, sigma = plain.of_values(value, np.full(3, 0.01), ['a'] * 3)
+    rng = np.random.default_rng(0)
+    drawn = np.exp(value + rng.normal(0, 0.01, (20000, 3)))
+    np.testing.assert_allclose(sigma, drawn.std(axis=0), rtol=0.03)
+
+
 def test_a_pair_score_is_calibrated_by_what_was_accumulated():
     rng = np.random.default_rng(0)
     progress = rng.random(2000)

@@ -116,10 +116,14 @@ def test_an_episode_is_relabelled_by_reading(tmp_path):
     assert ledger.apply(item) is item
     ledger.rescore(item, Brightness(1.0))
     relabelled = ledger.apply(item)
-    assert [(r.model, r.version) for r in relabelled.rewards if r.model == 'brightness'] == [
+    counting = effective(relabelled.rewards)
+    assert [(r.model, r.version) for r in counting if r.model == 'brightness'] == [
         ('brightness', 'gain1.0')
     ] * 3
-    assert sum(r.model == 'critic' for r in relabelled.rewards) == 3
+    assert sum(r.model == 'critic' for r in counting) == 3
+    # the old version is still there for a learner that keeps to it, and nothing is there twice
+    assert sum(r.version == 'old' for r in relabelled.rewards) == 3
+    assert len(relabelled.rewards) == 9
     assert {r.version for r in item.rewards if r.model == 'brightness'} == {'old'}  # the log is not touched
 
 

@@ -230,3 +230,41 @@ def test_a_watch_calibrates_alarms_and_survives_a_restart(tmp_path):
     (tmp_path / 'critic.level.json').write_text('{}')
     with pytest.raises(RewardModelError, match='delete it'):
         Watch(tmp_path, 'critic', episodes=12)
+
+
+def test_an_audit_counts_while_the_calibration_set_is_collected(tmp_path):
+    rng = np.random.default_rng(20)
+    watch = Watch(tmp_path, 'critic', episodes=12)
+    for number in range(11):
+        watch.judge(episode(rng, number, gold=float('nan')))
+    assert watch.audit('e0', False)  # it claimed a success
+    assert watch.audit('e1', True)
+    assert not watch.audit('e50', False)
+    assert {e.episode_id: e.gold for e in watch._set}['e1'] == 1.0
+    assert 'calibrating: 11 of 12' in watch.judge(episode(rng, 11)).reason
+    assert 'e0' not in {e.episode_id for e in watch._set}
+    failed = episode(rng, 12, score=0.5, gold=float('nan'))
+    assert 'calibrated on 12' in watch.judge(failed).reason
+
+
+def test_from_freeze_on_a_new_version_needs_a_calibration_that_somebody_made(tmp_path):
+    rng, ladder = np.random.default_rng(21), LadderConfig(quiet=2)
+    watch = Watch(tmp_path, 'critic', episodes=10, ladder=ladder)
+    for number in range(10):
+        watch.judge(episode(rng, number))
+    watch._ladder.level, watch._ladder.reason = Level.SPARSE, 'static_credit'
+    watch._keep()
+    restarted = Watch(tmp_path, 'critic', episodes=10, ladder=ladder)
+    for each in (watch, restarted):
+        each.acknowledge('somebody')
+        for number in range(12):  # whatever scores now is not what is normal
+            report = each.judge(episode(rng, 100 + number, away=30.0, version='2', gold=float('nan')))
+        assert (report.level, report.weight, report.findings) == (Level.SPARSE, 0.0, ())
+        assert str(each.calibration_file('2')) in report.reason
+        assert not each.calibration_file('2').exists()
+    made = Calibration.fit([episode(rng, number, version='2') for number in range(100)])
+    made.save(watch.calibration_file('2'))
+    for each in (watch, restarted):
+        reports = [each.judge(episode(rng, 200 + number, version='2')) for number in range(30)]
+        assert reports[0].findings
+        assert min(report.level for report in reports) < Level.FREEZE

@@ -209,3 +209,27 @@ def test_buffers_tell_successes_from_failures(encoder):
     e = ((emb[5][:1, 0] - buffers._moments[False].reshape(-1, emb[5].shape[-1])) ** 2).sum(-1)
     by_hand = np.log(np.mean(np.exp(-d / (2 * h * h)))) - np.log(np.mean(np.exp(-e / (2 * h * h))))
     assert buffers.log_ratio(emb[5][:1])[0] == pytest.approx(by_hand, rel=1e-3)
+
+
+def test_another_layer_or_other_clips_are_another_version(encoder, tmp_path):
+    import shutil
+
+    from apprentice.reward_models.cache.model import cached
+
+    made = []
+    for number, (seed, layer) in enumerate(((0, ''), (1, ''), (0, 'visual.layer2'))):
+        episodes = Episodes(clips(np.random.default_rng(seed), 2), ['x'] * 2, [True] * 2, ('front',))
+        features = FrameFeatures(encoder, layer, grid=2)
+        train_perceptual(episodes, features, str(share('weights', 'clip')), tmp_path / str(number))
+        made.append(PerceptualReward.load(tmp_path / str(number)))
+    assert len({reward.version for reward in made}) == 3
+    # one cache for all: what one of them has seen is not taken for what another sees
+    frames = np.random.default_rng(2).integers(0, 255, (1, 1, 1, 64, 64, 3), dtype=np.uint8)
+    request = ScoreRequest(text=['x'], frames=frames)
+    for reward in (made[0], made[2]):
+        kept = cached(reward, folder=str(tmp_path / 'cache'))
+        np.testing.assert_allclose(kept.score(request).value, reward.score(request).value, atol=1e-2)
+        kept.cache.close()
+    shutil.copy(tmp_path / '1' / 'perceptual.safetensors', tmp_path / '0')
+    with pytest.raises(RewardModelError, match=r'sha256 differs.*apprentice train perceptual'):
+        PerceptualReward.load(tmp_path / '0')

@@ -16,7 +16,7 @@ from apprentice.reward_models.preferences.comparisons import (
     read_comparisons,
     write_comparisons,
 )
-from apprentice.reward_models.preferences.ensemble import FitConfig, fit, judge
+from apprentice.reward_models.preferences.ensemble import FitConfig, RewardEnsemble, fit, judge
 from apprentice.reward_models.preferences.reward import PreferenceReward, clip_features, save
 from apprentice.reward_models.preferences.uses import (
     answer_credibility,
@@ -259,3 +259,20 @@ def test_a_saved_reward_loads_and_scores(tmp_path):
         reward.score(ScoreRequest(text=texts[:1], frames=videos[:1, :, :1]))
     with pytest.raises(RewardModelError, match='apprentice train preference'):
         PreferenceReward.load(tmp_path)
+
+
+def test_other_weights_are_another_version_and_are_not_exchanged_unseen(tmp_path):
+    import shutil
+
+    clip = ClipReward.load(share('weights', 'clip'))
+    dim = clip_features(clip, [np.zeros((1, 2, 64, 64, 3), np.uint8)], ['x']).shape[-1]
+    versions = set()
+    for seed in (0, 1):
+        torch.manual_seed(seed)
+        folder = tmp_path / str(seed)
+        save(folder, RewardEnsemble(3, dim, 8), clip, str(share('weights', 'clip')), ('front', 'wrist'), 'a')
+        versions.add(PreferenceReward.load(folder).version)
+    assert len(versions) == 2
+    shutil.copy(tmp_path / '1' / 'preference.safetensors', tmp_path / '0')
+    with pytest.raises(RewardModelError, match=r'sha256 differs.*apprentice train preference'):
+        PreferenceReward.load(tmp_path / '0')

@@ -99,6 +99,12 @@ def test_sparse_and_dense_are_combined_by_their_signs():
         (body("x = state['cup']"), "nothing measures 'cup'; there are .'tip'"),
         (body("x = 'tip'", 'y = state[x]'), 'must be read by a name'),
         (body('abs = 3'), "'abs' may not be redefined"),
+        (body('x = np.add(0.0, 1.0, where=False)'), 'where= may not be given; use np.where'),
+        (body('f = np.add', 'x = f(0.0, 1.0, where=False)'), 'where= may not be given'),
+        (body('x = np.ones(3)', 'y = np.add(1.0, 1.0, out=x)'), 'out= may not be given'),
+        (body("x = np.add(0.0, 1.0, **{'where': False})"), 'names may not be given to a call'),
+        (body('np.sum.T = 1'), 'T may not be assigned; assign to a name'),
+        (body('for np.sum.T in range(3): pass'), 'T may not be assigned'),
         (body('x = y'), "'y' is not known"),
         ('def reward(state, secret):\n    return state', 'takes arguments out of state, previous, action'),
         ('def score(state):\n    return state', 'define reward'),
@@ -213,14 +219,67 @@ def test_a_stopped_program_is_started_again_but_not_for_ever():
     for _ in range(2):
         with pytest.raises(SandboxError, match='ended with code 0'):
             sandbox(STATE)
-    with pytest.raises(SandboxError, match='stopped 2 times and is not started again'):
+    with pytest.raises(SandboxError, match='stopped 2 times in a row and is not started again'):
         sandbox(STATE)
+    sandbox.close()
+
+
+def test_only_stops_in_a_row_end_a_program():
+    source = body(OS, 'if state["tip"][0, 0] > 0:', "    os['_exit'](0)")
+    sandbox = Sandbox(source, Limits(failures=2))
+    bad = {'tip': STATE['tip'] + 1}
+    for _ in range(3):
+        with pytest.raises(SandboxError, match='ended with code 0'):
+            sandbox(bad)
+        np.testing.assert_array_equal(sandbox(STATE)[0], STATE['tip'][:, 0])
+    sandbox.close()
+
+
+ANSWERS = {
+    'deep': "b'[' * 60000",
+    'deep error': "b'{\"cpu\": 1, \"error\": ' + b'[' * 900 + b']' * 900 + b'}'",
+    'text for seconds': 'b\'{"ok": true, "cpu": "x", "names": []}\'',
+    'list for seconds': 'b\'{"ok": true, "cpu": [1], "names": []}\'',
+    'not a number': 'b\'{"ok": true, "cpu": NaN, "names": []}\'',
+    'too large': 'b\'{"ok": true, "cpu": 1\' + b\'0\' * 400 + b\', "names": []}\'',
+    'no seconds': 'b\'{"ok": true, "names": []}\'',
+}
+
+
+@pytest.mark.parametrize('kind', ANSWERS)
+def test_whatever_a_child_answers_stops_it_and_nothing_else(kind):
+    sandbox = Sandbox(body(OS, f'p = {ANSWERS[kind]}', "os['write'](1, len(p).to_bytes(4, 'little') + p)"))
+    with pytest.raises(SandboxError, match='not of the agreed form'):
+        sandbox(STATE)
+    assert sandbox._process is None
+    assert sandbox._failures == 1
     sandbox.close()
 
 
 def test_nothing_is_remembered_between_two_calls():
     source = "SEEN = [0]\ndef reward(state):\n    SEEN[0] += 1\n    return state['tip'][:, 0] + SEEN[0]"
     sandbox = Sandbox(source)
+    np.testing.assert_array_equal(sandbox(STATE)[0], sandbox(STATE)[0])
+    sandbox.close()
+
+
+LEFT_BY_THE_LAST_CALL = """
+    old = np.add(np.zeros(5000), 0.0, where=np.zeros(5000) > 1.0)
+    marked = np.sum(np.where(np.isclose(old, 1234.5), 1.0, 0.0))
+    mine = np.full(5000, 1234.5)
+    return state['tip'][:, 0] + marked
+"""
+
+
+def test_a_program_cannot_read_what_an_earlier_call_left_in_memory():
+    """Nor without the allow-list."""
+    with pytest.raises(ProgramError, match=r'TypeError: where= may not be given; use np.where'):
+        run('def reward(state):' + LEFT_BY_THE_LAST_CALL)
+
+
+def test_nothing_is_remembered_on_the_functions_of_numpy():
+    lines = ['try:', '    seen = np.sum.T', 'except:', '    seen = 0', 'np.sum.T = seen + 1']
+    sandbox = Sandbox(body(*lines).replace('[:, 0]', '[:, 0] + seen'))
     np.testing.assert_array_equal(sandbox(STATE)[0], sandbox(STATE)[0])
     sandbox.close()
 

@@ -1,6 +1,11 @@
 # Copyright 2026 The Apprentice authors. SPDX-License-Identifier: Apache-2.0
 """One YAML file from logged scores to potentials, trust and rewards."""
 
+import logging
+import re
+from dataclasses import replace
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -86,6 +91,35 @@ def test_labels_truth_invalid_and_superseded_scores_are_not_used(folder):
     found = pipeline.potential([*later, *critic()], 'lift', TIMES)
     np.testing.assert_allclose(found.phi, 0.25, atol=0.04)
     assert load(folder, BOTH + UNASKED + 'ensemble: {at_least: 2}').potential(critic(), 'lift', TIMES) is None
+
+
+def test_the_documented_pipeline_works_after_the_commands_it_names(tmp_path, caplog):
+    document = (Path(__file__).resolve().parents[2] / 'docs' / 'rewards.md').read_text()
+    found = re.findall(r'^    apprentice train calibration .*--model (\w+) --out (\S+)$', document, re.MULTILINE)
+    assert [model for model, _ in found] == ['clip', 'critic']
+    x = np.random.default_rng(0).random(4000)
+    makers = {
+        'clip': ScoreCalibrator('clip', 'c1', RewardKind.CLIP_SIM).fit(0.5 + 0.2 * x, x),
+        'critic': ScoreCalibrator('critic', 'k1', RewardKind.PROGRESS_DELTA).fit(x, x),
+    }
+    for model, out in found:
+        makers[model].save(tmp_path / out)
+    pipeline = load(tmp_path, document.split('```yaml')[1].split('```')[0])
+    assert pipeline.done('critic').views == 1
+    # what the models measure: the shipped clip a lead but no deviation
+    scores = [*critic(margin=0.4), *(replace(r, std=np.nan, margin=0.01) for r in clip())]
+    with caplog.at_level(logging.WARNING):
+        potential = pipeline.potential(scores, 'lift', TIMES)
+    assert (potential.trust, potential.models, caplog.text) == (1.0, ('clip', 'critic'), '')
+
+
+def test_why_nothing_is_trusted_is_logged_once(folder, caplog):
+    pipeline = load(folder, BOTH + 'trust: {sigma: 0.2, margin: 0.0, ood: null}\n')
+    with caplog.at_level(logging.WARNING):
+        for _ in range(3):
+            assert pipeline.potential([*critic(margin=0.4), *clip()], 'lift', TIMES).trust == 0.0
+    assert caplog.text.count('margin was not measured (trust: margin: null does not ask for it)') == 1
+    assert 'critic, clip (lift)' in caplog.text
 
 
 def test_nothing_runs_uncalibrated_unless_asked(folder):

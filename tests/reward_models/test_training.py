@@ -212,3 +212,55 @@ def test_a_weights_file_of_any_name_beside_its_configuration(folder, tmp_path):
     expected = ClipReward.load(folder / 'clip').encode(frame)
     np.testing.assert_array_equal(ClipReward.load(renamed).encode(frame), expected)
     np.testing.assert_array_equal(ClipReward.load(tmp_path / 'w').encode(frame), expected)
+
+
+def test_another_setting_is_another_version_and_other_weights_are_refused(folder, tmp_path):
+    import json
+    import shutil
+
+    shutil.copytree(folder, tmp_path / 'w')
+    copied = tmp_path / 'w' / 'thumbnails'
+    config = json.loads((copied / 'critic_config.json').read_text())
+
+    def version(**changes):
+        (copied / 'critic_config.json').write_text(json.dumps(config | changes))
+        return ProgressCritic.load(copied).version
+
+    known = ProgressCritic.load(folder / 'thumbnails').version
+    assert version() == known  # how the file is written does not count
+    assert version(words=config['words'][::-1]) != known
+    assert version(calibration=[0.05, 6.0]) != known
+    assert version(cameras=['other']) != known
+    version()
+    again = tmp_path / 'w' / 'critic'
+    clip_critic = ProgressCritic.load(again).version
+    said = json.loads((again / 'critic_config.json').read_text())
+    (again / 'critic_config.json').write_text(json.dumps(said | {'encoder': str(folder / 'clip')}))
+    assert ProgressCritic.load(again).version == clip_critic  # nor does where the encoder lies
+    shutil.copy(again / 'critic.safetensors', copied)
+    with pytest.raises(RewardModelError, match=r'sha256 differs.*apprentice train critic'):
+        ProgressCritic.load(copied)
+
+
+def test_a_training_that_dies_while_it_writes_leaves_nothing_that_loads_as_whole(
+    folder, tmp_path, monkeypatch
+):
+    import shutil
+
+    from apprentice.reward_models.critic import train
+
+    shutil.copytree(folder / 'thumbnails', tmp_path / 'w')
+    rng = np.random.default_rng(8)
+    demos = [np.stack([picture('red ball', h, rng) for h in np.linspace(0, 1, 6)])[:, None]] * 2
+    texts = [f'pick up the {item}' for item in COLOURS]
+    episodes = Episodes(demos, [texts[0]] * 2, [True] * 2, ('eye',))
+
+    def killed(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(train, 'write_sealed', killed)
+    settings = CriticTraining(steps=1, episodes=2, frames=4, width=32)
+    with pytest.raises(KeyboardInterrupt):
+        train_critic(episodes, ThumbnailEye.of(texts), tmp_path / 'w', settings, episodes)
+    with pytest.raises(RewardModelError, match='sha256 differs'):
+        ProgressCritic.load(tmp_path / 'w')

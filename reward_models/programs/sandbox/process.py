@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import os
 import select
 import signal
@@ -49,7 +50,7 @@ class Limits:
         cpu_s: processor seconds of a process, whole; when half of them are used it is replaced by a new one.
         memory_mb: beyond what Python and numpy take.
         start_s: wall-clock seconds until the process is ready.
-        failures: calls that may be stopped; then the program is not started again.
+        failures: calls in a row that may be stopped; then the program is not started again.
         require: False runs it although this machine cannot take network, files, processes or memory away.
     """
 
@@ -108,6 +109,7 @@ class Sandbox:
             if self._process is None:
                 self._open()
             header, data = self._ask(message, count)
+            self._failures = 0  # an answer: what stopped it before has passed
         rows = np.frombuffer(data, '<f8').reshape(-1, count)
         return rows[0].copy(), dict(zip(header['names'], rows[1:].copy(), strict=True))
 
@@ -129,7 +131,9 @@ class Sandbox:
 
     def _open(self) -> None:
         if self._failures >= self.limits.failures:
-            raise SandboxError(f'the program was stopped {self._failures} times and is not started again')
+            raise SandboxError(
+                f'the program was stopped {self._failures} times in a row and is not started again'
+            )
         self._folder = tempfile.TemporaryDirectory(prefix='apprentice-program-')
         limits = self.limits
         words = [json.dumps(sys.path), self._folder.name, str(limits.memory_mb), str(limits.cpu_s)]
@@ -144,7 +148,7 @@ class Sandbox:
         os.set_blocking(self._process.stdout.fileno(), False)
         end = time.monotonic() + limits.start_s
         header = self._header(end, f'the process was not ready within {limits.start_s:g} s')
-        self.locks, self._cpu = dict(header.get('locks', {})), float(header.get('cpu', 0.0))
+        self.locks, self._cpu = dict(header.get('locks', {})), header['cpu']
         self._started = self._cpu
         open_ways = missing(self.locks)
         if open_ways and limits.require:
@@ -164,9 +168,9 @@ class Sandbox:
             self._stop('it wrote something that was not asked for')
         self._send(message, end, late)
         header = self._header(end, late)
-        self._cpu = float(header.get('cpu', self._cpu))
+        self._cpu = header['cpu']
         if not header.get('ok'):
-            raise ProgramError(f'the program failed: {str(header.get("error"))[:1200]}')
+            raise ProgramError(f'the program failed: {header.get("error", "")[:1200]}')
         names = header.get('names', [])
         sound = isinstance(names, list) and len(names) <= wire.MOST_COMPONENTS
         if not sound or not all(isinstance(name, str) and len(name) <= wire.LONGEST_NAME for name in names):
@@ -180,11 +184,14 @@ class Sandbox:
         size = wire.LENGTH.unpack(self._receive(wire.LENGTH.size, end, late))[0]
         if size > wire.LARGEST_HEADER:
             self._stop('it wrote more than was asked for')
+        text = self._receive(size, end, late)
         try:
-            header = json.loads(self._receive(size, end, late))
-        except ValueError:
-            header = None
-        if not isinstance(header, dict):
+            header = json.loads(text)
+            header['cpu'] = float(header['cpu'])
+            sound = math.isfinite(header['cpu']) and isinstance(header.get('error', ''), str)
+        except (ValueError, TypeError, KeyError, OverflowError, RecursionError):  # a child may write anything
+            sound = False
+        if not sound:
             self._stop('its answer is not of the agreed form')
         return header
 

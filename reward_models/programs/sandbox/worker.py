@@ -27,7 +27,7 @@ from apprentice.reward_models.programs.sandbox.wire import (
     numbers,
     pack,
 )
-from apprentice.reward_models.programs.syntax import ARGUMENTS, BUILTINS, MATH, NUMPY
+from apprentice.reward_models.programs.syntax import ARGUMENTS, BUILTINS, KEPT_BACK, MATH, NUMPY
 
 _FILE = '<program>'
 
@@ -115,13 +115,30 @@ def _row(what: str, values: Any, items: int) -> np.ndarray:
 def _namespace() -> dict[str, Any]:
     import builtins
 
-    offered = {name: getattr(np, name) for name in NUMPY if hasattr(np, name)}
-    offered['linalg'] = types.SimpleNamespace(norm=np.linalg.norm)
+    offered = {name: _whole(getattr(np, name)) for name in NUMPY if hasattr(np, name)}
+    offered['linalg'] = types.SimpleNamespace(norm=_whole(np.linalg.norm))
     return {
         '__builtins__': {'__import__': _loaded} | {name: getattr(builtins, name) for name in BUILTINS},
         'np': types.SimpleNamespace(**offered),
         'math': types.SimpleNamespace(**{name: getattr(math, name) for name in MATH}),
     }
+
+
+def _whole(function: Any) -> Any:
+    """A function of numpy that fills all it returns: what it may leave out holds numbers of an earlier call.
+
+    The wrapper is new for each call of the program, so nothing hung on it is remembered either.
+    """
+    if isinstance(function, type) or not callable(function):
+        return function
+
+    def filled(*values: Any, **options: Any) -> Any:
+        for name in KEPT_BACK:
+            if name in options:
+                raise TypeError(f'{name}= may not be given; use np.where(condition, a, b)')
+        return function(*values, **options)
+
+    return filled
 
 
 def _loaded(name: str, *rest: Any, **more: Any) -> Any:

@@ -1,0 +1,226 @@
+# Copyright 2026 The Apprentice authors. SPDX-License-Identifier: Apache-2.0
+"""preference optimisation: ``apprentice train dpo``, from a policy and pairs of chunks to a policy"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import re
+import shlex
+import sys
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from apprentice.learning.preference.pairs import PairBuilder
+    from apprentice.policies.policy import FlowPolicy
+    from apprentice.robot.spec import RobotSpec
+    from apprentice.robot.types import Episode
+
+EXAMPLES = """
+Preferred and rejected chunks of the same observation move the policy, with a frozen copy of it as reference.
+No simulator and no new episode is needed. Pairs come from a builder (--pairs-by):
+
+  nora           candidates of the policy at demonstrated states, ranked by a world model and by their
+                 distance from the demonstrated chunk (NORA-1.5); only pairs that differ by two standard
+                 deviations
+  deviation      the same, by the distance alone
+  interventions  what a person did against the shadow chunk of the policy in the log
+  labelled       pairs that a person chose, from the file --labels
+  none           no builder: the pairs that are in the folder --pairs
+
+settings, as key=value words after the options or as YAML in a file for --config; words win:
+  head=flow                           or fast, for a policy with FAST tokens
+  steps=300  warm_up=20  seed=1
+  algorithm.beta=250                  strength; of tokens 0.1
+  algorithm.anchor=0.1                supervised loss on winners beside it
+  algorithm.learning_rate=1e-5  algorithm.batch=32  algorithm.draws=4  algorithm.clip=1.0
+  algorithm.freeze_backbone=true      train the head only
+  algorithm.guidance=treg             or tgdpo: step rewards of the builder guide the rows of a chunk
+  algorithm.label_noise=0.1           share of pairs believed to be the wrong way round
+  validation=0.1  validate_every=50   share of the episodes whose pairs are held out
+  snapshot_every=50                   steps; a killed training goes on when it is started again like before
+
+examples:
+  apprentice train dpo --policy my_policy --data runs/demonstrations --out better
+  apprentice train dpo --policy my_policy --data runs/robot/episodes --pairs-by interventions --out better
+  apprentice train dpo --policy my_policy --pairs runs/pairs --pairs-by none algorithm.beta=500 --out better
+
+Watch winner_gain: far below 0, winners get unlikely, too: raise the anchor or lower the learning rate. Choose
+settings on starts that are not those you report.
+Beside the policy, in OUT.training: metrics.jsonl, loss.png, train.yaml (all settings), pairs, snapshots.
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Arguments of ``apprentice train dpo``."""
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.epilog = EXAMPLES
+    parser.add_argument('--policy', default='', help='where it begins: a policy folder (default: shipped)')
+    parser.add_argument(
+        '--data',
+        type=Path,
+        nargs='+',
+        default=[Path('runs/demonstrations')],
+        help='folders of episodes (default runs/demonstrations)',
+    )
+    parser.add_argument(
+        '--pairs-by',
+        choices=('nora', 'deviation', 'interventions', 'labelled', 'none'),
+        default='nora',
+        help='who makes the pairs, see below (default nora)',
+    )
+    parser.add_argument(
+        '--pairs', type=Path, help='folder of the pairs; what is there is kept (default OUT.training/pairs)'
+    )
+    parser.add_argument('--out', type=Path, default=Path('runs/dpo'), help='folder of the policy')
+    parser.add_argument('--robot', default='', help='name of a shipped robot or a file (default sim_arm)')
+    parser.add_argument('--world-model', default='', help='folder, for nora (default: shipped)')
+    parser.add_argument('--labels', type=Path, help='file of labelled pairs')
+    parser.add_argument('--candidates', type=int, default=8, help='of each observation (default 8)')
+    parser.add_argument('--sigmas', type=float, default=2.0, help='of the margin (default 2)')
+    parser.add_argument('--every', type=int, default=1, help='rows between observations (default 1)')
+    parser.add_argument('--replan', action='store_true', help='plan the shadow chunks now, by --policy')
+    parser.add_argument('--build-only', action='store_true', help='make the pairs and stop')
+    parser.add_argument('--config', type=Path, help='YAML file of settings')
+    parser.add_argument('--threads', type=int, default=0, help='threads of torch (default: one per core)')
+    parser.add_argument('words', nargs='*', default=[], metavar='key=value', help='settings, see below')
+
+
+def run(args: argparse.Namespace) -> int:
+    """Build the missing pairs, then train."""
+    import torch
+    import torch._dynamo
+    from tqdm import tqdm
+
+    from apprentice.learning.clone import training_folder
+    from apprentice.learning.preference.store import PairStore, collect
+    from apprentice.learning.preference.train import train_dpo
+    from apprentice.learning.preference.train_config import read_training
+    from apprentice.policies import checkpoint
+    from apprentice.robot.parts import find_robot, find_weights, share
+    from apprentice.robot.spec import RobotSpec
+
+    logging.basicConfig(level=logging.INFO, format='%(message)s', stream=sys.stderr)
+    _take_back_words(args)
+    config = read_training(args.words, args.config)
+    if args.threads:
+        torch.set_num_threads(args.threads)
+    starter = find_weights(args.policy) if args.policy else share('weights', 'policy')
+    policy, _ = checkpoint.load(starter)
+    spec = RobotSpec.load(find_robot(args.robot or 'sim_arm'))
+    policy.spec.require(spec)
+    folder = args.pairs or training_folder(args.out) / 'pairs'
+    if args.pairs_by == 'none':
+        pairs = PairStore(folder).read()
+    else:
+        readers = _readers(args.data, spec)
+        identity = checkpoint.sha256(starter / checkpoint.MANIFEST)
+        builder = _builder(args, policy, identity, config.head)
+        pairs = collect(builder, readers, folder, lambda names: tqdm(names, desc='pairs', unit='episode'))
+    print(f'{len(pairs)} pairs of {len(set(pairs.episode))} episodes in {folder}')
+    if args.build_only:
+        return 0
+    with tqdm(total=config.steps, desc='preferences', unit='step') as bar:
+
+        def progress(step: int, metrics: dict[str, float]) -> None:
+            bar.update(step - bar.n)
+            names = ('loss', 'accuracy', 'winner_gain', 'validation_accuracy')
+            shown = {name: f'{metrics[name]:.3f}' for name in names if name in metrics}
+            bar.set_postfix(shown, refresh=False)
+
+        train_dpo(starter, pairs, args.out, config, progress, command=_command(args))
+    print(f'policy in {args.out}; evaluate it with: apprentice eval {args.out}')
+    return 0
+
+
+def _readers(folders: list[Path], spec: RobotSpec) -> dict[str, Callable[[], Episode]]:
+    """Name of each episode -> what reads it."""
+    from apprentice.episodes.join import read_episode
+    from apprentice.episodes.labels import iter_sealed
+
+    missing = [str(path) for path in folders if not path.exists()]
+    if missing:
+        raise ValueError(
+            f'no episodes in {", ".join(missing)}: no such folder; run `apprentice demonstrate` first, or '
+            'write settings as key=value'
+        )
+    found: dict[str, Callable[[], Episode]] = {}
+    for folder in folders:
+        for path in iter_sealed(folder):
+            if path.stem in found:
+                raise ValueError(f'two episodes are named {path.stem}; leave one of the folders out')
+            found[path.stem] = partial(read_episode, path, spec)
+    if not found:
+        raise ValueError(f'no episodes in {", ".join(map(str, folders))}; record some first')
+    return found
+
+
+def _builder(args: argparse.Namespace, policy: FlowPolicy, identity: str, head: str) -> PairBuilder:
+    from apprentice.learning.preference.candidates import CandidateConfig
+    from apprentice.learning.preference.interventions import InterventionConfig, InterventionPairs
+    from apprentice.learning.preference.labelled import LabelledPairs
+    from apprentice.learning.preference.nora import NoraPairs
+    from apprentice.learning.preference.shadows import Shadows, logged_shadows, replayed_shadows
+    from apprentice.reward_models.world_model.reward import WorldModelReward
+    from apprentice.robot.parts import find_weights, share
+
+    if args.pairs_by == 'labelled':
+        if args.labels is None:
+            raise ValueError('--pairs-by labelled needs the file of the labels: --labels FILE')
+        return LabelledPairs(policy.spec, args.labels)
+    if args.pairs_by == 'interventions':
+
+        def logged(episode: Episode) -> Any:
+            return next((found for read in readers if (found := read(episode))), {})
+
+        readers = [logged_shadows(folder) for folder in args.data]
+        shadows: Shadows = replayed_shadows(policy) if args.replan else logged
+        config = InterventionConfig(every=args.every)
+        by = identity if args.replan else 'logged'
+        return InterventionPairs(policy.spec, shadows, config, identity=by)
+    model = None
+    if args.pairs_by == 'nora':
+        place = find_weights(args.world_model) if args.world_model else share('weights', 'world_model')
+        model = WorldModelReward.load(place)
+    candidates = CandidateConfig(args.candidates, sigmas=args.sigmas, every=args.every, head=head)
+    return NoraPairs(policy, model, candidates, identity)
+
+
+def _take_back_words(args: argparse.Namespace) -> None:
+    """Settings that ``--data FOLDER...`` took for folders."""
+    given, args.data = args.data, []
+    for path in given:
+        if re.match(r'[A-Za-z_][\w.]*=', str(path)) and not path.exists():
+            args.words = [*args.words, str(path)]
+        else:
+            args.data.append(path)
+    if not args.data:
+        raise ValueError('--data has no folder; give one, or leave it out')
+
+
+def _command(args: argparse.Namespace) -> str:
+    """How to repeat this training with the file of its settings."""
+    words = ['apprentice', 'train', 'dpo', '--data', *map(str, args.data), '--pairs-by', args.pairs_by]
+    given = {
+        '--policy': args.policy,
+        '--pairs': args.pairs,
+        '--robot': args.robot,
+        '--world-model': args.world_model,
+        '--labels': args.labels,
+    }
+    for option, value in given.items():
+        words += [option, str(value)] if value else []
+    words += ['--replan'] if args.replan else []
+    words += [
+        '--candidates',
+        str(args.candidates),
+        '--sigmas',
+        f'{args.sigmas:g}',
+        '--every',
+        str(args.every),
+    ]
+    words += ['--threads', str(args.threads)] if args.threads else []
+    return f'repeat: {shlex.join([*words, "--config", "train.yaml", "--out", "FOLDER"])}'

@@ -1,0 +1,320 @@
+# Copyright 2026 The Apprentice authors. SPDX-License-Identifier: Apache-2.0
+"""Chunk transitions of the ingested episodes: half of a batch from people, half from everything (RLPD).
+
+It is derived from the episode log and can be rebuilt at any time. An observation is kept once, whatever
+number of windows it begins or ends.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import torch
+
+from apprentice.learning.advantage import AdvantageConfig
+from apprentice.learning.rl.base import ChunkBatch, Sizes
+from apprentice.learning.rl.features import Moments, compose
+from apprentice.learning.rl.table import Table
+from apprentice.learning.rl.windows import StepRewards, WindowConfig, Windows, step_rewards, windows
+from apprentice.policies.config import PolicyConfig
+from apprentice.policies.spec import PolicySpec
+from apprentice.policies.units import PolicyUnits
+from apprentice.reward_models.pipeline import RewardPipeline
+from apprentice.robot.types import Episode
+
+log = logging.getLogger(__name__)
+
+Key = tuple[str, str]  # session, episode
+STOPPING_SHARE = 0.01
+
+
+class Encodes(Protocol):
+    """What the buffer needs of :class:`~apprentice.learning.rl.features.FrozenEncoder`."""
+
+    spec: PolicySpec
+
+    @property
+    def size(self) -> int: ...
+
+    @property
+    def rows(self) -> int: ...
+
+    def moments(self, episode: Episode, rows: np.ndarray) -> Moments: ...
+
+
+@dataclass(frozen=True)
+class Added:
+    """What became of an episode: transitions, those by people, those quarantined. ``known``: it was there."""
+
+    transitions: int = 0
+    human: int = 0
+    quarantined: int = 0
+    known: bool = False
+
+
+@dataclass
+class _Entry:
+    demonstration: bool
+    moments: slice
+    transitions: slice
+    rows: np.ndarray  # of the moments
+    start: np.ndarray  # of the windows kept
+    judged: str  # digest of what rewards depend on
+
+
+class ChunkBuffer:
+    """Transitions as tensors, on any device.
+
+    Args:
+        encoder: of the observations.
+        human_share: share of a batch drawn from demonstrations and interventions, once there are both parts.
+        advantage, rewards: which measurements count, and how; see :func:`.windows.step_rewards`.
+        limit: executed actions further out than this, in standard deviations, are quarantined.
+    """
+
+    def __init__(
+        self,
+        encoder: Encodes,
+        config: WindowConfig | None = None,
+        human_share: float = 0.5,
+        advantage: AdvantageConfig | None = None,
+        rewards: RewardPipeline | None = None,
+        limit: float = 20.0,
+        device: torch.device | str = 'cpu',
+    ):
+        self.config = config or WindowConfig(rows=encoder.rows)
+        if self.config.rows != encoder.rows:
+            raise ValueError(
+                f'windows of {self.config.rows} rows, candidates of {encoder.rows}; give both the same number'
+            )
+        self.spec, self._encoder, self.device = encoder.spec, encoder, torch.device(device)
+        self.sizes = Sizes(encoder.size, encoder.rows, self.spec.dim)
+        self.human_share, self.limit = human_share, limit
+        self._advantage, self._rewards = advantage, rewards
+        self._units = PolicyUnits(self.spec, PolicyConfig())
+        self._moments, self._transitions = Table(self.device), Table(self.device)
+        self._entries: dict[Key, _Entry] = {}
+        self._pools: tuple[torch.Tensor, torch.Tensor] | None = None
+        self.quarantined = self.revised = 0
+        self.alarm = ''  # why learning must stop; cleared by whoever has looked
+
+    def __len__(self) -> int:
+        """Transitions that can be drawn."""
+        return sum(len(entry.start) for entry in self._entries.values())
+
+    @property
+    def episodes(self) -> int:
+        """Episodes held, demonstrations not counted."""
+        return sum(not entry.demonstration for entry in self._entries.values())
+
+    @property
+    def human_transitions(self) -> int:
+        return len(self._pool()[0])
+
+    def add(self, episode: Episode, session: str = '', demonstration: bool = False) -> Added:
+        """Add an episode; one that is there already changes nothing, see :meth:`revise`.
+
+        Transitions with numbers that are not finite or far out are left out and counted; more than 1 % of an
+        episode raise :attr:`alarm`. Raises ValueError for evaluations and for another robot's episodes,
+        RewardModelError as :func:`.windows.step_rewards`.
+        """
+        key = (session, episode.episode_id)
+        if key in self._entries:
+            return Added(known=True)
+        if episode.eval_only:
+            raise ValueError(f'{episode.episode_id} is an evaluation; held-out starts are never learned from')
+        if episode.robot and episode.robot != self.spec.robot:
+            raise ValueError(
+                f'{episode.episode_id} was recorded on {episode.robot!r}, '
+                f'the policy is for {self.spec.robot!r}'
+            )
+        found = self._rewarded(episode)
+        cut = windows(episode, found, self.config)
+        usable = self._usable(episode, cut)
+        bad = len(cut) - int(usable.sum())
+        self._quarantine(episode.episode_id, bad, len(cut))
+        cut = _select(cut, usable)
+        if not len(cut):
+            # nothing is left of it; it stays known, so that it is not counted twice
+            none = slice(0, 0), slice(0, 0)
+            empty = np.zeros(0, np.int64)
+            self._entries[key] = _Entry(demonstration, *none, empty, empty, self._digest(episode))
+            return Added(quarantined=bad)
+        rows = cut.moments()
+        moments = self._encoder.moments(episode, rows)
+        phi, share = self._context(episode, found, rows)
+        at = self._moments.append(
+            feature=moments.feature,
+            state=moments.state,
+            phi=phi,
+            share=share,
+            candidates=moments.candidates,
+            noise=moments.noise,
+        )
+        action, valid = self._executed(episode, cut)
+        place = np.searchsorted(rows, np.stack([cut.start, cut.following])) + at.start
+        human = np.ones(len(cut), bool) if demonstration else cut.human
+        taken = self._transitions.append(
+            at=torch.from_numpy(place[0]),
+            following=torch.from_numpy(place[1]),
+            action=action,
+            valid=valid,
+            reward=torch.from_numpy(cut.reward).float(),
+            discount=torch.from_numpy(cut.discount).float(),
+            human=torch.from_numpy(human),
+            before_takeover=torch.from_numpy(cut.before_takeover),
+            demonstration=torch.full((len(cut),), demonstration),
+            alive=torch.ones(len(cut), dtype=torch.bool),
+            version=torch.full((len(cut),), episode.weights_version, dtype=torch.int64),
+        )
+        self._entries[key] = _Entry(demonstration, at, taken, rows, cut.start, self._digest(episode))
+        self._pools = None
+        return Added(len(cut), int(human.sum()), bad)
+
+    def revise(self, episode: Episode, session: str = '') -> bool:
+        """Take over rewards and outcome that came later; the same ones again change nothing.
+
+        Returns whether anything was revised. Raises KeyError for an episode that was never added.
+        """
+        key = (session, episode.episode_id)
+        if key not in self._entries:
+            raise KeyError(f'{key} was never added; add it first')
+        entry, judged = self._entries[key], self._digest(episode)
+        if judged == entry.judged:
+            return False
+        found = self._rewarded(episode)
+        cut = windows(episode, found, self.config)
+        cut = _select(cut, self._usable(episode, cut))
+        self.revised += 1
+        self._pools = None
+        if not np.array_equal(cut.start, entry.start) or len(np.setdiff1d(cut.moments(), entry.rows)):
+            # it ends in another way than was thought, and so do its last windows
+            if len(entry.start):
+                self._transitions.put(entry.transitions, alive=torch.zeros(len(entry.start)))
+            del self._entries[key]
+            self.add(episode, session, entry.demonstration)
+            return True
+        place = np.searchsorted(entry.rows, np.stack([cut.start, cut.following])) + entry.moments.start
+        phi, share = self._context(episode, found, entry.rows)
+        action, valid = self._executed(episode, cut)
+        self._moments.put(entry.moments, phi=phi, share=share)
+        self._transitions.put(
+            entry.transitions,
+            following=torch.from_numpy(place[1]),
+            action=action,
+            valid=valid,
+            reward=torch.from_numpy(cut.reward).float(),
+            discount=torch.from_numpy(cut.discount).float(),
+        )
+        entry.judged = judged
+        return True
+
+    def replan(self, episode: Episode, session: str = '') -> None:
+        """Plan the candidates of an episode again, after the encoder's planner has changed."""
+        entry = self._entries[session, episode.episode_id]
+        if len(entry.rows):
+            made = self._encoder.moments(episode, entry.rows)
+            self._moments.put(entry.moments, candidates=made.candidates, noise=made.noise)
+
+    def _rewarded(self, episode: Episode) -> StepRewards:
+        return step_rewards(episode, self.config, self.spec, self._advantage, self._rewards)
+
+    def _digest(self, episode: Episode) -> str:
+        rewards = sorted(repr(reward) for reward in episode.rewards)
+        return hashlib.sha256(repr((episode.outcome, episode.end_cause, rewards)).encode()).hexdigest()
+
+    def _context(
+        self, episode: Episode, found: StepRewards, rows: np.ndarray
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        over = (episode.stamps[rows] - episode.stamps[0]) / self.config.duration_s
+        phi = torch.from_numpy(found.phi[rows]).float()
+        return phi, torch.from_numpy(np.clip(over, 0, 1)).float()
+
+    def _executed(self, episode: Episode, cut: Windows) -> tuple[torch.Tensor, torch.Tensor]:
+        """Normalised chunks [W, C, A]; rows that are not valid repeat the last one that is."""
+        offset = np.arange(self.config.rows)
+        index = cut.start[:, None] + np.minimum(offset, cut.rows[:, None] - 1)
+        actions = torch.from_numpy(np.asarray(episode.action, np.float32)[index])
+        state = torch.from_numpy(np.asarray(episode.state, np.float32)[cut.start])
+        valid = torch.from_numpy(offset < cut.rows[:, None])
+        return self._units.normalize_actions(actions, state), valid
+
+    def _usable(self, episode: Episode, cut: Windows) -> np.ndarray:
+        """Which windows are finite and in range, bool [W]."""
+        if not len(cut):
+            return np.zeros(0, bool)
+        action, _ = self._executed(episode, cut)
+        fine = (action.abs() <= self.limit).all(-1).all(-1).numpy()  # false for what is no number
+        states = np.isfinite(episode.state).all(-1)
+        return fine & states[cut.start] & states[cut.following] & np.isfinite(cut.reward)
+
+    def _quarantine(self, name: str, bad: int, count: int) -> None:
+        self.quarantined += bad
+        if bad:
+            log.warning('%s: %d of %d transitions are not finite or far out; left out', name, bad, count)
+        if bad > STOPPING_SHARE * count:
+            self.alarm = (
+                f'{name}: {bad} of {count} transitions hold numbers that are not finite or far out; look at '
+                'the sensors and the log before learning goes on'
+            )
+
+    def _pool(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """Rows of people, and all rows that are no demonstration."""
+        if self._pools is None:
+            if not len(self):
+                return torch.empty(0, dtype=torch.int64), torch.empty(0, dtype=torch.int64)
+            alive = self._transitions['alive']
+            human, shown = self._transitions['human'], self._transitions['demonstration']
+            self._pools = (torch.nonzero(human & alive)[:, 0], torch.nonzero(~shown & alive)[:, 0])
+        return self._pools
+
+    def sample(self, size: int, generator: torch.Generator | None = None) -> ChunkBatch:
+        """``size`` transitions, people's first. Raises ValueError while there are none.
+
+        Args:
+            generator: on the CPU.
+        """
+        human, online = self._pool()
+        share = round(size * self.human_share) if len(human) and len(online) else size * bool(len(human))
+        counts = ((human, share), (online, size - share))
+        drawn = [
+            pool[torch.randint(len(pool), (count,), generator=generator).to(pool.device)]
+            for pool, count in counts
+            if count and len(pool)
+        ]
+        if not drawn:
+            raise ValueError('the buffer is empty: no demonstration and no usable episode yet')
+        return self.batch(torch.cat(drawn))
+
+    def of(self, episode_id: str, session: str = '') -> tuple[np.ndarray, ChunkBatch]:
+        """First rows [W] and transitions of one episode. Raises KeyError for one that is not there."""
+        entry = self._entries[session, episode_id]
+        where = torch.arange(entry.transitions.start, entry.transitions.stop, device=self.device)
+        return entry.start, self.batch(where)
+
+    def batch(self, rows: torch.Tensor) -> ChunkBatch:
+        """The transitions at ``rows`` int [B], in the order they were added in."""
+        taken, seen = self._transitions.rows(rows), self._moments
+        now, then = seen.rows(taken['at']), seen.rows(taken['following'])
+        return ChunkBatch(
+            feature=compose(now['feature'], now['state'], now['phi'], now['share']),
+            action=taken['action'],
+            valid=taken['valid'],
+            reward=taken['reward'],
+            discount=taken['discount'],
+            next_feature=compose(then['feature'], then['state'], then['phi'], then['share']),
+            candidates=now['candidates'].float(),
+            next_candidates=then['candidates'].float(),
+            human=taken['human'],
+            before_takeover=taken['before_takeover'],
+            noise=now['noise'].float(),
+            next_noise=then['noise'].float(),
+        )
+
+
+def _select(cut: Windows, rows: np.ndarray) -> Windows:
+    return Windows(**{name: value[rows] for name, value in vars(cut).items()})

@@ -1,0 +1,235 @@
+# Copyright 2026 The Apprentice authors. SPDX-License-Identifier: Apache-2.0
+"""What all off-policy algorithms share: critics on chunks, their targets, and a training that can be stored.
+
+An executed chunk is an open-loop plan, so the sum of its rewards needs no correction (Q-chunking, arXiv
+2507.07969). The target takes the smallest of a random subset of the target critics (REDQ, arXiv 2101.05982).
+All in float32.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+from apprentice.learning.rl.base import ChunkBatch, Sizes
+from apprentice.learning.rl.networks import Ensemble
+
+
+@dataclass(frozen=True)
+class CriticConfig:
+    """Sizes and training of the critics.
+
+    Attributes:
+        members: critics of the ensemble.
+        subset: of the target critics, drawn anew for every target, whose smallest value counts.
+        judges: target critics, drawn anew, that choose among chunks in a target; 0: all. Fewer are faster.
+        hidden: widths of the hidden layers.
+        activation: relu, silu or tanh.
+        polyak: share of the critics that their targets take over at every update.
+        clip: largest norm of the gradient.
+        value_range: (lowest, highest) value there can be, to which targets are cut; empty: not cut.
+    """
+
+    members: int = 10
+    subset: int = 2
+    judges: int = 0
+    hidden: tuple[int, ...] = (256, 256)
+    layer_norm: bool = True
+    activation: str = 'relu'
+    learning_rate: float = 3e-4
+    polyak: float = 0.005
+    clip: float = 10.0
+    value_range: tuple[float, ...] = ()
+
+    def __post_init__(self):
+        if not 1 <= self.subset <= self.members:
+            raise ValueError(f'subset is {self.subset}; give 1 to {self.members}, the number of members')
+        if self.judges and not self.subset <= self.judges <= self.members:
+            raise ValueError(f'judges is {self.judges}; give 0, or {self.subset} to {self.members}')
+        if len(self.value_range) not in (0, 2):
+            raise ValueError(f'value_range is {self.value_range}; give (lowest, highest) or nothing')
+
+
+def backup(reward: torch.Tensor, discount: torch.Tensor, following: torch.Tensor) -> torch.Tensor:
+    """Targets [B]: the rewards of the valid rows, and from there on the value that follows.
+
+    ``discount`` is gamma to the number of valid rows, and 0 after a terminal, whose value is then not looked
+    at, even where it is not a number.
+    """
+    return reward + torch.where(discount > 0, discount * following, torch.zeros_like(reward))
+
+
+class Critics:
+    """An ensemble on (feature, chunk), its slowly following targets and its optimizer."""
+
+    def __init__(
+        self,
+        sizes: Sizes,
+        config: CriticConfig,
+        generator: torch.Generator,
+        device: torch.device | str = 'cpu',
+    ):
+        self.config, self._generator = config, generator
+        made = [
+            Ensemble(
+                config.members,
+                sizes.feature,
+                sizes.chunk,
+                config.hidden,
+                1,
+                config.layer_norm,
+                config.activation,
+                generator,
+            ).to(device)
+            for _ in range(2)
+        ]
+        self.online, self.target = made
+        self.target.load_state_dict(self.online.state_dict())
+        self.target.requires_grad_(False)
+        self.optimizer = adam(self.online, config.learning_rate)
+        self._pairs = (list(self.target.parameters()), list(self.online.parameters()))
+
+    def values(self, feature: torch.Tensor, chunks: torch.Tensor) -> torch.Tensor:
+        """Values [E, B, N] of ``chunks`` [B, N, C, A]."""
+        return self.online(feature, chunks.flatten(2))
+
+    def target_values(self, feature: torch.Tensor, chunks: torch.Tensor) -> torch.Tensor:
+        """The same of the target critics."""
+        with torch.no_grad():
+            return self.target(feature, chunks.flatten(2))
+
+    def smallest(self, values: torch.Tensor) -> torch.Tensor:
+        """Smallest over a random subset of the members: [E, ...] to [...]."""
+        if self.config.subset == len(values):
+            return values.amin(0)
+        members = torch.randperm(len(values), generator=self._generator)[: self.config.subset]
+        return values[members.to(values.device)].amin(0)
+
+    @torch.no_grad()
+    def best_of(self, feature: torch.Tensor, chunks: torch.Tensor) -> torch.Tensor:
+        """Value [B] of the chunk [B, N, C, A] that the mean of the target critics likes best."""
+        members = None
+        if self.config.judges and self.config.judges < self.config.members:
+            members = torch.randperm(self.config.members, generator=self._generator)[: self.config.judges]
+            members = members.to(feature.device)
+        values = self.target(feature, chunks.flatten(2), members)
+        best = values.mean(0).argmax(1)
+        return self.smallest(values.gather(2, best.expand(len(values), -1)[..., None])[..., 0])
+
+    def fit(self, batch: ChunkBatch, following: torch.Tensor) -> dict[str, float]:
+        """One step towards :func:`backup` with the value [B] that follows, then the targets follow."""
+        with torch.no_grad():
+            target = backup(batch.reward, batch.discount, following)
+            if self.config.value_range:
+                target = target.clamp(*self.config.value_range)
+        values = self.values(batch.feature, batch.action[:, None])[..., 0]
+        loss = (values - target).square().mean(1).sum()
+        metrics = step(self.optimizer, loss, self.config.clip)
+        if not metrics['skipped']:
+            torch._foreach_lerp_(*self._pairs, self.config.polyak)
+        with torch.no_grad():
+            return {
+                'critic_loss': metrics['loss'] / self.config.members,
+                'value': float(values.mean()),
+                'disagreement': float(values.std(0).mean()) if self.config.members > 1 else 0.0,
+                'skipped': metrics['skipped'],
+            }
+
+
+def adam(module: nn.Module, rate: float) -> torch.optim.Adam:
+    """Adam, all parameters in one call."""
+    return torch.optim.Adam(module.parameters(), lr=rate, fused=True)
+
+
+def step(optimizer: torch.optim.Optimizer, loss: torch.Tensor, clip: float) -> dict[str, float]:
+    """One gradient step; one that is not finite is not applied, and ``skipped`` is 1."""
+    optimizer.zero_grad(set_to_none=True)
+    loss.backward()
+    parameters = [p for group in optimizer.param_groups for p in group['params']]
+    norm = nn.utils.clip_grad_norm_(parameters, clip)
+    finite = bool(torch.isfinite(norm) & torch.isfinite(loss.detach()))
+    if finite:
+        optimizer.step()
+    return {'loss': float(loss.detach()), 'gradient_norm': float(norm), 'skipped': float(not finite)}
+
+
+class Training:
+    """Base of the algorithms: sizes, random numbers, and all that must be stored to go on.
+
+    What :meth:`state_dict` gives is flat, name to tensor on the CPU, as safetensors takes it.
+    """
+
+    def __init__(self, sizes: Sizes, config: Any, seed: int = 0, device: torch.device | str = 'cpu'):
+        self.sizes, self.config, self.device = sizes, config, torch.device(device)
+        self.generator = torch.Generator().manual_seed(seed)
+        self.steps = 0
+        self._modules: dict[str, nn.Module] = {}
+        self._optimizers: dict[str, torch.optim.Optimizer] = {}
+
+    def keep(
+        self, name: str, module: nn.Module | None = None, optimizer: torch.optim.Optimizer | None = None
+    ) -> None:
+        """Store these with the rest."""
+        if module is not None:
+            self._modules[name] = module
+        if optimizer is not None:
+            self._optimizers[name] = optimizer
+
+    def keep_critics(self, critics: Critics, name: str = 'critic') -> None:
+        """Store critics, their targets and their optimizer."""
+        self.keep(name, critics.online, critics.optimizer)
+        self.keep(f'{name}_target', critics.target)
+
+    def draw(self, *shape: int) -> torch.Tensor:
+        """Normal random numbers of the training, on the device."""
+        return torch.randn(*shape, generator=self.generator).to(self.device)
+
+    def state_dict(self) -> dict[str, Any]:
+        """See :class:`~apprentice.learning.rl.base.Algorithm`."""
+        state: dict[str, torch.Tensor] = {
+            'generator': self.generator.get_state(),
+            'steps': torch.tensor(self.steps),
+            'sizes': torch.tensor(list(asdict(self.sizes).values())),
+        }
+        for name, module in self._modules.items():
+            state |= {f'module.{name}.{key}': value for key, value in module.state_dict().items()}
+        for name, optimizer in self._optimizers.items():
+            for index, moments in optimizer.state_dict()['state'].items():
+                state |= {f'optimizer.{name}.{index}.{key}': value for key, value in moments.items()}
+        return {name: value.detach().to('cpu', copy=True).contiguous() for name, value in state.items()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """See :class:`~apprentice.learning.rl.base.Algorithm`; what does not fit changes nothing."""
+        own = self.state_dict()
+        modules = {name for name in own if name.startswith('module.')}
+        wrong = [
+            name
+            for name in sorted(modules | {'generator', 'steps', 'sizes'})
+            if name not in state or state[name].shape != own[name].shape
+        ]
+        wrong += sorted(name for name in state if name.startswith('module.') and name not in own)
+        if not wrong and not torch.equal(state['sizes'].cpu(), own['sizes']):
+            wrong = ['sizes']
+        if wrong:
+            raise ValueError(
+                f'the state is of another algorithm or other sizes: {wrong[:3]} do not fit; '
+                'give the settings it was trained with'
+            )
+        for name, module in self._modules.items():
+            module.load_state_dict(dict(_below(state, f'module.{name}.')))
+        for name, optimizer in self._optimizers.items():
+            moments: dict[int, dict[str, torch.Tensor]] = {}
+            for key, value in _below(state, f'optimizer.{name}.'):
+                index, _, moment = key.partition('.')
+                moments.setdefault(int(index), {})[moment] = value
+            optimizer.load_state_dict({**optimizer.state_dict(), 'state': moments})
+        self.generator.set_state(state['generator'].cpu())
+        self.steps = int(state['steps'])
+
+
+def _below(state: dict[str, Any], prefix: str) -> Iterator[tuple[str, torch.Tensor]]:
+    return ((key[len(prefix) :], value) for key, value in state.items() if key.startswith(prefix))

@@ -1,0 +1,64 @@
+# Copyright 2026 The Apprentice authors. SPDX-License-Identifier: Apache-2.0
+"""The bench of preference optimisation: what it counts, and that an arm is measured once."""
+
+import torch._dynamo  # isort: skip # noqa: F401 - before the first GL context of this process
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / 'learning'))
+from clone_rig import ROBOT, make_episode
+
+from apprentice.bench import dpo
+from apprentice.episodes.episode_writer import write_episode
+from apprentice.learning.statistics import mcnemar
+
+
+def test_differences_are_of_the_same_starts():
+    before = {seed: seed < 2 for seed in range(10)}
+    after = {seed: 1 <= seed < 6 for seed in range(10)}
+    row = dpo.compare('nora', before, after, 7)
+    assert (row['successes'], row['points'], row['only_before'], row['only_after']) == (5, 30.0, 1, 4)
+    assert row['p'] == mcnemar(1, 4)
+
+
+@pytest.mark.parametrize(
+    ('won', 'verdict'), [(3, 'reached with +10.0'), (2, 'missed by 10.0 points with +0.0')]
+)
+def test_the_table_says_whether_the_target_is_met(won, verdict):
+    before = {seed: seed < 2 for seed in range(10)}
+    rows = [dpo.compare('before', before, before, 0)]
+    rows.append(dpo.compare('nora', before, {seed: seed < won for seed in range(10)}, 3))
+    algorithm = {'batch': 16, 'beta': 250.0, 'anchor': 0.1, 'learning_rate': 1e-4}
+    settings = {'steps': 5, 'seed': 0, 'algorithm': algorithm}
+    lines = dpo.table({'first_seed': 700_000, 'trials': 10, 'settings': settings, 'rows': rows})
+    assert 'Starts 700000 to 700009' in lines[0]
+    assert f'| nora | 3 | {won}/10' in '\n'.join(lines)
+    assert verdict in lines[-1]
+
+
+def test_an_arm_is_trained_and_tried_once(tmp_path, monkeypatch):
+    logs = tmp_path / 'work' / 'old_demonstrations'
+    write_episode(logs / 'demonstration-000-00000.mcap', make_episode(0), ROBOT)
+    words = ['apprentice', '--arms', 'deviation', '--demonstrations', '1', '--trials', '1', '--work']
+    words += [str(tmp_path / 'work'), '--json', str(tmp_path / 'a.json'), 'steps=1', 'algorithm.batch=2']
+    monkeypatch.setattr('sys.argv', words)
+    assert dpo.main() == 0
+    result = json.loads((tmp_path / 'a.json').read_text())
+    assert [row['name'] for row in result['rows']] == ['before', 'deviation']
+    assert result['rows'][1]['pairs'] == 12
+    assert result['rows'][1]['trials'] == 1
+    # again: nothing is trained or tried, the numbers are the same
+    monkeypatch.setattr(dpo, 'train_dpo', None)
+    monkeypatch.setattr(dpo, 'WorldPool', None)
+    assert dpo.main() == 0
+    assert json.loads((tmp_path / 'a.json').read_text())['rows'] == result['rows']
+
+
+def test_starts_that_are_reported_are_not_those_of_choosing():
+    assert dpo.parse([]).first_seed == 700_000
+    with pytest.raises(SystemExit):
+        dpo.parse(['--arms', 'nothing'])
