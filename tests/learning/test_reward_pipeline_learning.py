@@ -89,7 +89,7 @@ def chain(tmp_path, *parts):
     return pipeline(tmp_path, TRUSTED + f'shaping: {{sparse: 0.0, transforms: [{listed}]}}')
 
 
-@pytest.mark.parametrize(('part', 'settings'), OF_SCORES + [('normalise:Normalise', '{}')])
+@pytest.mark.parametrize(('part', 'settings'), [*OF_SCORES, ('normalise:Normalise', '{}')])
 def test_shaping_of_scores_sees_them_and_is_refused_where_only_a_few_steps_count(
     tmp_path, starter, part, settings
 ):

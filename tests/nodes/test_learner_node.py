@@ -11,11 +11,13 @@ from std_srvs.srv import SetBool, Trigger
 
 from apprentice.episodes.episode_writer import write_episode
 from apprentice.learning.dataset import policy_spec
+from apprentice.learning.learner import Learner
 from apprentice.nodes import qos
 from apprentice.policies import checkpoint
 from apprentice.policies.backbones.tiny import TinyConfig
 from apprentice.policies.config import PolicyConfig
 from apprentice.policies.policy import FlowPolicy
+from apprentice.reward_models.evaluation.verdict import Verdict, write
 from apprentice.robot.parts import share
 from apprentice.robot.spec import RobotSpec
 from apprentice.robot.types import Episode, Outcome, Reward, RewardKind, Source
@@ -107,6 +109,26 @@ def test_learner_node(ros, start_node, tmp_path):
     assert answer.success
     assert ros.spin_until(lambda: weights[-1].version == 5 and weights[-1].policy_id == 'rollback to 3', 10.0)
     assert again.stop() == 0
+
+
+def test_a_restart_after_the_reward_model_was_refused_reports_an_error(ros, start_node, tmp_path):
+    torch.manual_seed(0)
+    config = PolicyConfig(backbone=TinyConfig(width=32, layers=1, heads=2, channels=(8, 8, 16)))
+    checkpoint.save(FlowPolicy(policy_spec([make_episode(0)], SPEC, 8), config), tmp_path / 'starter')
+    learner = Learner(SPEC, tmp_path / 'run', tmp_path / 'starter')
+    write_episode(tmp_path / 'run' / 'episodes', make_episode(0), SPEC)
+    learner.ingest()
+    learner.save()
+    numbers, rivals = {'auroc': 0.4}, {'clock': {'auroc': 0.5}, 'cosine': {}}
+    write(Verdict('critic', '1', '', '2026-01-01', 'simulator', {}, numbers, rivals), [tmp_path / 'verdicts'])
+    status: list[LearnerStatus] = []
+    ros.node.create_subscription(LearnerStatus, 'learner/status', status.append, qos.LOG)
+    options = [f'robot:={ROBOT}', f'run_dir:={tmp_path / "run"}', f'weights:={tmp_path / "starter"}']
+    arguments = [word for option in options for word in ('-p', option)]
+    process = start_node('learner', *arguments, environment={'APPRENTICE_CACHE': str(tmp_path)})
+    assert ros.spin_until(lambda: status and status[-1].phase == 'error', 60.0), process.output()
+    assert 'auroc 0.400, clock 0.500' in status[-1].message
+    assert process.stop() == 0
 
 
 def test_wrong_weights_end_with_cause_and_remedy(start_node, tmp_path):

@@ -95,7 +95,9 @@ def test_labels_truth_invalid_and_superseded_scores_are_not_used(folder):
 
 def test_the_documented_pipeline_works_after_the_commands_it_names(tmp_path, caplog):
     document = (Path(__file__).resolve().parents[2] / 'docs' / 'rewards.md').read_text()
-    found = re.findall(r'^    apprentice train calibration .*--model (\w+) --out (\S+)$', document, re.MULTILINE)
+    found = re.findall(
+        r'^    apprentice train calibration .*--model (\w+) --out (\S+)$', document, re.MULTILINE
+    )
     assert [model for model, _ in found] == ['clip', 'critic']
     x = np.random.default_rng(0).random(4000)
     makers = {
@@ -103,6 +105,7 @@ def test_the_documented_pipeline_works_after_the_commands_it_names(tmp_path, cap
         'critic': ScoreCalibrator('critic', 'k1', RewardKind.PROGRESS_DELTA).fit(x, x),
     }
     for model, out in found:
+        (tmp_path / out).mkdir(parents=True)  # as the command does
         makers[model].save(tmp_path / out)
     pipeline = load(tmp_path, document.split('```yaml')[1].split('```')[0])
     assert pipeline.done('critic').views == 1
