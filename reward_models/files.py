@@ -55,8 +55,8 @@ def read_sealed(path: Path, weights: Path, remedy: str) -> tuple[dict[str, Any],
     config = read_json(path)
     if config.get('sha256') != _sha256(weights):
         raise RewardModelError(
-            f'{weights} is not the file {path.name} was written for (sha256 differs, or is missing because an '
-            f'older version wrote it); copy the folder again, or make it again with {remedy}'
+            f'{weights} is not the file {path.name} was written for (sha256 differs, or is missing because '
+            f'an older version wrote it); copy the folder again, or make it again with {remedy}'
         )
     counting = {name: value for name, value in config.items() if name != 'encoder'}
     canonical = json.dumps(counting, sort_keys=True, separators=(',', ':'))

@@ -132,9 +132,10 @@ class Watch:
     def _demand(self, evidence: Evidence) -> Report:
         """At FREEZE or above, of a version without a calibration: nothing is compared, the level stays."""
         reason = (
-            f'{self.level.name}, raised by {self._ladder.reason}. Version {evidence.version} has no calibration, '
-            'and from FREEZE on none is made of what scores now: fit one on episodes that people have looked '
-            f'at (Calibration.fit) and save it as {self.calibration_file(evidence.version)}'
+            f'{self.level.name}, raised by {self._ladder.reason or "an earlier run"}. Version '
+            f'{evidence.version} has no calibration, and from FREEZE on none is made of what scores now: fit '
+            'one on episodes that people have looked at '
+            f'(Calibration.fit) and save it as {self.calibration_file(evidence.version)}'
         )
         weight = self._ladder.weight
         return Report(evidence.episode_id, self.model, evidence.version, self.level, weight, (), reason, '')

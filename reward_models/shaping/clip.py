@@ -16,7 +16,8 @@ class Clip:
     """min(r - ceiling, 0): repeating a good step gains nothing, and length costs.
 
     Attributes:
-        ceiling: eta, in the unit of the score: from here on a step costs nothing.
+        ceiling: eta, in the unit of the score: from here on a step costs nothing. Of scores in [0, 1] the
+            default leaves 0 everywhere; give one inside.
     """
 
     ceiling: float = 0.0

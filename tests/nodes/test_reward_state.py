@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import time
 from dataclasses import asdict
 
 import numpy as np
@@ -16,7 +17,10 @@ from visualization_msgs.msg import MarkerArray
 
 from apprentice.nodes import convert, qos
 from apprentice.nodes.reward import RewardNode
+from apprentice.nodes.reward_state import StateFeed
+from apprentice.nodes.runtime import StartupError
 from apprentice.nodes.sim_poses import object_markers
+from apprentice.reward_models.base import RewardModelError
 from apprentice.reward_models.programs import folder as folders
 from apprentice.reward_models.programs.admission import Check
 from apprentice.reward_models.programs.folder import Written
@@ -106,3 +110,58 @@ def test_a_program_scores_the_state_of_the_frame(ros, weights):
         assert not sample.valid, 'a height in millimetres'
     finally:
         node.close()
+
+
+EVERY = {'joint_states': 'joints', 'ee_pose': 'tip', 'sim/object_poses': 'cube_red'}
+
+
+def state_feed(ros, stamp, topics=tuple(EVERY), **more):
+    feed = StateFeed(ros.node, SPEC, 'left', list(EVERY.values()), **more)
+    for topic in topics:
+        feed._keep(topic, stamp, {EVERY[topic]: np.full(7, stamp)})
+    return feed
+
+
+def seconds(feed, stamp, error=''):
+    """Wall time of asking for the state; with an error it must be refused."""
+    started = time.monotonic()
+    if error:
+        with pytest.raises(RewardModelError, match=error):
+            feed.at(stamp)
+    else:
+        assert list(feed.at(stamp)) == list(EVERY.values())
+    return time.monotonic() - started
+
+
+def test_a_recent_state_is_not_waited_for(ros):
+    assert seconds(state_feed(ros, 100.0), 100.15) < 0.1
+    exact = state_feed(ros, 100.0, lockstep=True)
+    assert 0.4 < seconds(exact, 100.15) < 0.9, (
+        'in lockstep the state of the moment, within one deadline for all'
+    )
+
+
+def test_a_silent_topic_is_waited_for_once_and_then_not_before_it_speaks(ros):
+    feed = state_feed(ros, 100.0, ('joint_states', 'ee_pose'))
+    assert 0.4 < seconds(feed, 100.1, 'sim/object_poses, which is missing') < 0.9
+    for stamp in (100.1, 100.2):
+        assert seconds(feed, stamp, 'sim/object_poses, which is missing') < 0.1
+    assert 0.4 < seconds(feed, 100.6, 'joint_states, which is 0.6 s old') < 0.9
+    for topic, name in EVERY.items():
+        feed._keep(topic, 100.7, {name: np.zeros(7)})
+    assert seconds(feed, 100.8) < 0.1
+
+
+def test_a_program_that_judges_the_action_is_refused_at_the_start(ros, tmp_path, capfd):
+    state = (StateName('tip', 7, POSE, '', (-1.0,) * 7, (1.0,) * 7),)
+    source = "def reward(state, action):\n    return state['tip'][:, 0] - np.abs(action).sum(axis=1)\n"
+    program = Written('python', source, RewardTask(TEXT, state), (-10.0, 10.0))
+    folders.write(tmp_path, program)
+    folders.write_admission(tmp_path, program, [asdict(Check('by hand', True, ''))], {})
+    folders.approve(tmp_path, 'the test')
+    parameters = {'model': 'apprentice.reward_models.programs.model:CodeReward', 'weights': str(tmp_path)}
+    node = ros.add(RewardNode(parameter_overrides=[Parameter(k, value=v) for k, v in parameters.items()]))
+    with pytest.raises(StartupError, match='failed to configure'):
+        node.start()
+    assert 'judges the action, which a reward node does not see' in capfd.readouterr().err
+    node.close()

@@ -11,6 +11,9 @@ import numpy as np
 import pytest
 
 from apprentice.reward_models.base import RewardModel, RewardModelError, ScoreRequest
+from apprentice.reward_models.calibration.calibrate import ScoreCalibrator
+from apprentice.reward_models.calibration.units import Units
+from apprentice.reward_models.judge import Judge, threshold_only
 from apprentice.reward_models.online import EpisodeScorer
 from apprentice.reward_models.programs import folder as folders
 from apprentice.reward_models.programs.admission import AdmissionConfig, admit
@@ -43,6 +46,22 @@ def test_each_test_finds_its_fault(fault):
     assert not found[fault].passed, found[fault].found
 
 
+@pytest.mark.parametrize(
+    'line',
+    [
+        'reward = np.diff(reach, prepend=reach[:1])',  # of the state before it in the batch
+        'reward = reach - reach[0]',
+        'reward = reach - reach[-1]',
+        'reward = reach * (len(reach) > 20)',
+    ],
+)
+def test_a_value_that_depends_on_the_batch_is_found(line):
+    source = rig.GOOD.replace('    return reach + lift', f'    {line}\n    return reward + reach + lift')
+    found = results(rig.written(source))['shape']
+    assert not found.passed
+    assert 'depends on others in the batch' in found.found
+
+
 def test_a_reward_that_grows_with_time_earns_in_a_frozen_scene():
     found = results(rig.written(rig.BAD['time_shift']))
     assert not found['frozen_scene'].passed
@@ -52,6 +71,7 @@ def test_a_reward_that_grows_with_time_earns_in_a_frozen_scene():
 def test_states_and_programs_in_millimetres_are_flagged():
     found = results(rig.written(rig.GOOD))
     assert 'refused: 100% of states in mm' in found['units'].found
+    assert 'km (not judged)' in found['units'].found
     loose = rig.written(rig.GOOD)
     state = tuple(
         replace(each, low=(-1e4,) * each.size, high=(1e4,) * each.size) for each in loose.task.state
@@ -200,3 +220,32 @@ def test_encoding_is_free_and_the_node_can_start():
     assert model.needs.cameras == ()
     assert model.needs.state == ('cube_red', 'tip')
     assert EpisodeScorer(model, rig.INSTRUCTION)
+
+
+def judged(model, calibrator):
+    """Being done at every moment of the first two golden episodes."""
+    found = []
+    for episode in GOLDEN[:2]:
+        scorer = EpisodeScorer(model, rig.INSTRUCTION, judge=Judge(threshold_only(0.9), calibrator))
+        states = [
+            {name: values[i].astype(np.float32) for name, values in episode.state.items()}
+            for i in range(len(episode.state['tip']))
+        ]
+        nothing = np.zeros((1, 1), np.float32)
+        found.append([scorer.add(0.1 * i, nothing, state).done for i, state in enumerate(states)])
+    return found
+
+
+def test_a_calibrated_program_says_when_it_is_done():
+    """So its node can be asked by that of another model; the bounds alone are no probability."""
+    model = RewardProgram(rig.written(rig.GOOD))
+    units = Units(low=0.0, high=6.0)
+    values = np.linspace(0.0, 6.0, 2000)
+    fitted = ScoreCalibrator(model.model, model.version, RewardKind.REWARD, units=units)
+    success, near_miss = judged(model, fitted.fit(values, values > 4.0))
+    assert success[-1]
+    assert not success[0]
+    assert not any(near_miss)
+    plain = ScoreCalibrator.plain(model.model, RewardKind.REWARD, Units(low=0.0, high=4.0))
+    assert not any(any(each) for each in judged(model, plain))
+    model.close()
