@@ -207,8 +207,8 @@ def test_our_launch_files_come_to_the_expected_processes():
     sim = load(ROOT / 'launch' / 'sim.launch.yaml', {'lockstep': 'true', 'namespace': 'left'})
     names = {p.name for p in sim.processes}
     assert names == {
-        'sim_robot', 'gate', 'policy', 'reward_clip', 'reward_critic', 'reward_health', 'episode', 'teleop', 'recorder',
-        'dashboard', 'learner',
+        'sim_robot', 'gate', 'policy', 'reward_clip', 'reward_critic', 'reward_health', 'episode', 'teleop',
+        'recorder', 'dashboard', 'learner',
     }  # fmt: skip
     assert all('__ns:=/left' in p.command and 'use_sim_time:=true' in p.command for p in sim.processes)
     assert {p.name for p in sim.processes if p.required} == {'sim_robot', 'gate'}
