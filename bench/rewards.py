@@ -9,8 +9,8 @@ Without --data the attempts are the simulator's: successes, near misses, failure
 the successes backwards, frozen, under wrong instructions, and seen by moved cameras; in three groups: seeds,
 colours and tasks that the shipped critic was not trained on. The baselines clock, constant, random and cosine
 (the shipped CLIP's, raw) are always in the table. Definitions: reward_models/evaluation/evaluate.py. The
-verdict goes beside the weights and into the cache; the learner refuses a model that is worse than clock or cosine in
-one of order (voc - voc_rewound), auroc, pair_accuracy, margin, all groups taken together.
+verdict goes beside the weights and into the cache; the learner refuses a model that is worse than clock
+or cosine in one of order (voc - voc_rewound), auroc, pair_accuracy, margin, all groups taken together.
 """
 
 from __future__ import annotations
