@@ -111,7 +111,13 @@ def recorded_topics(spec: RobotSpec) -> list[RecordedTopic]:
     sensor, deep_sensor = profile(False, False, 30), profile(False, False, 100)
     log, state = profile(True, False, 500), profile(True, True, 50)
     command = JointTrajectory if spec.command.type == 'joint_trajectory' else Float64MultiArray
-    cameras = [RecordedTopic(c.topic, Image, sensor, True, 1e9 / c.rate_hz) for c in spec.cameras]
+    cameras = [
+        # small frames may wait longer: lock-step makes seconds of them in one
+        RecordedTopic(
+            c.topic, Image, deep_sensor if c.width * c.height < 65_536 else sensor, True, 1e9 / c.rate_hz
+        )
+        for c in spec.cameras
+    ]
     return [
         *cameras,
         RecordedTopic(spec.joint_states_topic, JointState, deep_sensor, True),
