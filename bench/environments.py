@@ -18,6 +18,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TextIO
 
+from apprentice.robot.files import cache_folder
+
 PEERS = Path(__file__).parent / 'peers'
 DONE = 'complete'
 # of the caller's environment a peer gets the way to the network and pip's configuration, nothing else
@@ -41,8 +43,7 @@ class PeerError(RuntimeError):
 
 def cache() -> Path:
     """Where environments are kept."""
-    root = os.environ.get('APPRENTICE_CACHE')
-    return (Path(root).expanduser() if root else Path.home() / '.cache' / 'apprentice') / 'peers'
+    return cache_folder() / 'peers'
 
 
 def location(name: str) -> Path:

@@ -31,11 +31,11 @@ from tqdm import tqdm
 from apprentice.bench import report, reward_page
 from apprentice.bench.reward_table import as_data, judge_all, make_verdict, text
 from apprentice.bench.reward_truths import COLOURS, SEEDS, TASKS, recorded, simulated
-from apprentice.learning.reward_attempts import RATE_HZ, cache_folder
+from apprentice.learning.reward_attempts import RATE_HZ
 from apprentice.reward_models.base import RewardModel, RewardModelError
 from apprentice.reward_models.evaluation.showing import Truth
 from apprentice.reward_models.evaluation.verdict import write
-from apprentice.robot.files import replacing
+from apprentice.robot.files import cache_folder, replacing
 from apprentice.robot.parts import find_robot, find_weights, load_part
 from apprentice.robot.spec import RobotSpec
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import os
 import zipfile
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -19,7 +18,7 @@ from pathlib import Path
 import numpy as np
 
 import apprentice.sim
-from apprentice.robot.files import replacing
+from apprentice.robot.files import cache_folder, replacing
 from apprentice.robot.parts import find_robot
 from apprentice.robot.spec import RobotSpec
 from apprentice.sim.acting import ActedAttempt, act_out, shows_colour
@@ -103,12 +102,6 @@ def attempts(
                 _write(path, attempt)
             found.append(attempt)
     return found
-
-
-def cache_folder() -> Path:
-    """Where this package keeps what it can make again: ~/.cache/apprentice, or $APPRENTICE_CACHE."""
-    root = os.environ.get('APPRENTICE_CACHE')
-    return Path(root).expanduser() if root else Path.home() / '.cache' / 'apprentice'
 
 
 class _Stage(contextlib.AbstractContextManager):

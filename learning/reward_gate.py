@@ -14,10 +14,10 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from apprentice.learning.advantage import AdvantageConfig
-from apprentice.learning.reward_attempts import cache_folder
 from apprentice.reward_models.base import RewardModelError
 from apprentice.reward_models.evaluation.verdict import FILE, Verdict, read, weights_hash
 from apprentice.reward_models.pipeline import RewardPipeline
+from apprentice.robot.files import cache_folder
 from apprentice.robot.parts import share
 from apprentice.robot.types import Episode, RewardKind
 

@@ -24,7 +24,8 @@ from safetensors.torch import load_file
 
 from apprentice.learning.distributed import as_shared, whole
 from apprentice.learning.weighted_flow import WeightedFlow
-from apprentice.policies.checkpoint import sha256, write_tensors
+from apprentice.policies.checkpoint import write_tensors
+from apprentice.robot.files import sha256
 
 TENSORS, STATE = 'learner.safetensors', 'learner.json'
 

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,7 @@ from apprentice.policies.config import PolicyConfig
 from apprentice.policies.policy import FlowPolicy
 from apprentice.policies.shared_tensors import again, once
 from apprentice.policies.spec import PolicySpec
-from apprentice.robot.files import replacing_folder
+from apprentice.robot.files import replacing_folder, sha256
 from apprentice.robot.settings import SettingsError
 
 FORMAT = 1
@@ -144,12 +143,3 @@ def write_tensors(tensors: dict[str, torch.Tensor], path: Path) -> None:
     except SafetensorError as error:
         raise OSError(f'cannot write {path}: {error}; free some space on that disk') from error
     path.chmod(0o644)  # safetensors writes for the owner only
-
-
-def sha256(path: Path) -> str:
-    """Hash of a file, hexadecimal."""
-    digest = hashlib.sha256()
-    with open(path, 'rb') as file:
-        for block in iter(lambda: file.read(1 << 20), b''):
-            digest.update(block)
-    return digest.hexdigest()

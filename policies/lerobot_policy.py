@@ -23,12 +23,13 @@ from typing import Any
 import numpy as np
 import torch
 
-from apprentice.policies.checkpoint import CheckpointError, sha256
+from apprentice.policies.checkpoint import CheckpointError
 from apprentice.policies.foreign import read_settings
 from apprentice.policies.lerobot_fit import Fit, fit
 from apprentice.policies.policy import finite, inputs_of
 from apprentice.policies.rtc import PreviousChunk, RtcConfig
 from apprentice.robot.feature_mapping import FeatureMapping
+from apprentice.robot.files import sha256
 from apprentice.robot.resize import resize
 from apprentice.robot.types import Observation
 

@@ -18,17 +18,12 @@ from importlib import metadata
 from pathlib import Path
 
 from apprentice.policies import checkpoint
-from apprentice.policies.checkpoint import CheckpointError, sha256
+from apprentice.policies.checkpoint import CheckpointError
+from apprentice.robot.files import cache_folder, sha256
 
 _KEPT = 8  # exports; a learner publishes weights every few minutes
 _LONGEST_S = 600.0
 _log = logging.getLogger(__name__)
-
-
-def cache_folder() -> Path:
-    """``$APPRENTICE_CACHE/onnx``, or ``~/.cache/apprentice/onnx``."""
-    root = os.environ.get('APPRENTICE_CACHE')
-    return (Path(root).expanduser() if root else Path.home() / '.cache' / 'apprentice') / 'onnx'
 
 
 def is_checkpoint(folder: Path) -> bool:
@@ -57,7 +52,7 @@ def exported(weights: Path, expected_sha256: str = '', int8: bool = False) -> Pa
         )
     # another torch or onnxruntime may compute otherwise
     made_with = '-'.join(_version(name) for name in ('torch', 'onnxruntime'))
-    folder = cache_folder() / f'{digest[:16]}-{made_with}{"-int8" if int8 else ""}'
+    folder = cache_folder() / 'onnx' / f'{digest[:16]}-{made_with}{"-int8" if int8 else ""}'
     if (folder / checkpoint.MANIFEST).is_file():
         os.utime(folder)
         return folder

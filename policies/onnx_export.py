@@ -27,7 +27,6 @@ from safetensors.numpy import save_file
 from torch import nn
 
 from apprentice.policies import checkpoint, flow
-from apprentice.policies.checkpoint import sha256
 from apprentice.policies.onnx_graphs import ChunkGraph, PrefixGraph, VelocityGraph
 from apprentice.policies.onnx_policy import (
     FORMAT,
@@ -43,7 +42,7 @@ from apprentice.policies.onnx_session import open_session
 from apprentice.policies.policy import FlowPolicy
 from apprentice.policies.prefix import Inputs
 from apprentice.policies.rtc import Guidance
-from apprentice.robot.files import replacing_folder
+from apprentice.robot.files import replacing_folder, sha256
 
 OPSET = 20
 TOLERANCE = 1e-5  # of the largest golden action (rad, m), at least of 1

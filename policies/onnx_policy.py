@@ -13,7 +13,7 @@ import torch
 from safetensors.numpy import load_file
 
 from apprentice.policies import checkpoint
-from apprentice.policies.checkpoint import CheckpointError, sha256
+from apprentice.policies.checkpoint import CheckpointError
 from apprentice.policies.config import PolicyConfig
 from apprentice.policies.noise import Noise, draw
 from apprentice.policies.onnx_cache import exported, is_checkpoint
@@ -23,6 +23,7 @@ from apprentice.policies.prefix import Inputs
 from apprentice.policies.rtc import Guidance, PreviousChunk, RtcConfig
 from apprentice.policies.spec import PolicySpec
 from apprentice.policies.units import PolicyUnits, require_finite
+from apprentice.robot.files import sha256
 from apprentice.robot.parts import load_part
 from apprentice.robot.types import Observation
 

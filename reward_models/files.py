@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from apprentice.reward_models.base import RewardModelError
-from apprentice.robot.files import replacing
+from apprentice.robot.files import replacing, sha256
 
 if TYPE_CHECKING:
     import torch
@@ -38,7 +38,7 @@ def write_sealed(path: Path, config: dict[str, Any], weights: Path) -> None:
     """Write the configuration of weights that are written already, with their hash: last, so that after a
     crash the two are known not to belong together.
     """
-    write_json(path, {**config, 'sha256': _sha256(weights)})
+    write_json(path, {**config, 'sha256': sha256(weights)})
 
 
 def read_sealed(path: Path, weights: Path, remedy: str) -> tuple[dict[str, Any], str]:
@@ -53,7 +53,7 @@ def read_sealed(path: Path, weights: Path, remedy: str) -> tuple[dict[str, Any],
     Raises RewardModelError if the weights are not those the configuration was written for.
     """
     config = read_json(path)
-    if config.get('sha256') != _sha256(weights):
+    if config.get('sha256') != sha256(weights):
         raise RewardModelError(
             f'{weights} is not the file {path.name} was written for (sha256 differs, or is missing because '
             f'an older version wrote it); copy the folder again, or make it again with {remedy}'
@@ -61,10 +61,6 @@ def read_sealed(path: Path, weights: Path, remedy: str) -> tuple[dict[str, Any],
     counting = {name: value for name, value in config.items() if name != 'encoder'}
     canonical = json.dumps(counting, sort_keys=True, separators=(',', ':'))
     return config, hashlib.sha256(canonical.encode()).hexdigest()[:12]
-
-
-def _sha256(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def write_half(module: torch.nn.Module, path: Path) -> None:

@@ -18,7 +18,7 @@ import torch
 from torch import nn
 
 from apprentice.policies.backbones.lora import adapt, is_adapter
-from apprentice.policies.backbones.pretrained import find_model, fingerprint, load_model, load_processor
+from apprentice.policies.backbones.pretrained import find_model, load_model, load_processor
 from apprentice.policies.backbones.prompts import Prompts, append_tokens
 from apprentice.policies.backbones.recording import (
     accepted,
@@ -28,6 +28,7 @@ from apprentice.policies.backbones.recording import (
     recording_cache,
 )
 from apprentice.policies.prefix import Prefix
+from apprentice.robot.model_folders import fingerprint
 
 _MODEL = 'model.'  # of the names of the pretrained weights in the backbone
 

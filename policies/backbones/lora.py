@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from torch import nn
 
-from apprentice.policies.backbones.pretrained import require
+from apprentice.robot.model_folders import require
 
 
 def is_adapter(name: str) -> bool:

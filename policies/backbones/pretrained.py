@@ -3,29 +3,12 @@
 
 from __future__ import annotations
 
-import hashlib
-import importlib
-import logging
-import os
-import re
 from pathlib import Path
 from typing import Any
 
 import torch
 
-MODELS = 'APPRENTICE_MODELS'  # folders in which models are looked for by the last part of their name
-_WANTED = ['*.json', '*.safetensors', '*.txt', '*.model', '*.jinja']  # of a hub repository; no pickles
-_BLOCKS, _BLOCK = 32, 1 << 16
-
-log = logging.getLogger(__name__)
-
-
-def require(module: str, install: str) -> Any:
-    """An optional module. Raises ImportError that says what to install."""
-    try:
-        return importlib.import_module(module)
-    except ModuleNotFoundError as error:
-        raise ImportError(f'{module} is not installed; run: pip install {install}') from error
+from apprentice.robot.model_folders import INSTALL, MODELS, require, search
 
 
 def find_model(name: str, download: bool = False) -> Path:
@@ -42,54 +25,17 @@ def find_model(name: str, download: bool = False) -> Path:
             'policy.backbone.model is empty; give the folder of a vision-language model, as save_pretrained '
             'or `hf download` makes it'
         )
-    path = Path(name).expanduser()
-    roots = [root for root in os.environ.get(MODELS, '').split(os.pathsep) if root]
-    places = [path, *(Path(root).expanduser() / path.name for root in roots)]
-    for place in places:
-        if (place / 'config.json').is_file():
-            return place
-    on_hub = re.fullmatch(r'\w[\w.-]*/\w[\w.-]*', name) is not None
-    if on_hub:
-        found = _from_hub(name, download)
-        if found is not None:
-            return found
-    looked = ', '.join(str(place) for place in places)
+    found = search(name, download)
+    if found.folder is not None:
+        return found.folder
+    on_hub = found.on_hub
+    looked = ', '.join(str(place) for place in found.places)
     raise FileNotFoundError(
         f'no model {name!r} (a folder with config.json, tokenizer and safetensors); looked at: {looked}'
         f'{" and in the cache of the hub" if on_hub else ""}. Give the path of the folder, or put the folder '
         f'that holds it in the environment variable {MODELS}'
         f'{", or allow the download with policy.backbone.download=true" if on_hub and not download else ""}'
     )
-
-
-def _from_hub(name: str, download: bool) -> Path | None:
-    hub = require('huggingface_hub', "'apprentice[vla]'")
-    if download:
-        log.warning('%s is taken from the Hugging Face hub, unless it is in the cache', name)
-    try:
-        folder = Path(hub.snapshot_download(name, local_files_only=not download, allow_patterns=_WANTED))
-    except (OSError, ValueError) as error:
-        if download:
-            raise FileNotFoundError(f'cannot download {name!r} from the hub: {error}') from error
-        return None
-    return folder if (folder / 'config.json').is_file() else None
-
-
-def fingerprint(folder: Path) -> str:
-    """Which model a folder holds: sha256 over config.json and over name, size and samples of the weights.
-
-    Reading all of a large model takes long; 32 blocks of 64 KiB spread over each file tell two trained
-    models apart, but not a change on purpose between them.
-    """
-    digest = hashlib.sha256((folder / 'config.json').read_bytes())
-    for path in sorted(folder.glob('*.safetensors')):
-        size = path.stat().st_size
-        digest.update(f'{path.name} {size}\n'.encode())
-        with open(path, 'rb') as file:
-            for i in range(_BLOCKS):
-                file.seek(max(0, size - _BLOCK) * i // (_BLOCKS - 1))
-                digest.update(file.read(_BLOCK))
-    return digest.hexdigest()
 
 
 def load_model(folder: Path, dtype: str, quantize: str, layers: int) -> Any:
@@ -102,7 +48,7 @@ def load_model(folder: Path, dtype: str, quantize: str, layers: int) -> Any:
 
     Raises ValueError for a folder that holds something else or not all of the weights.
     """
-    transformers = require('transformers', "'apprentice[vla]'")
+    transformers = require('transformers', INSTALL)
     options: dict[str, Any] = {'dtype': getattr(torch, dtype)}
     if quantize:
         require('bitsandbytes', 'bitsandbytes')
@@ -145,7 +91,7 @@ def _cut(decoder: Any, layers: int) -> None:
 
 def load_processor(folder: Path) -> Any:
     """Tokenizer and image processor of a folder, together. Raises ValueError if one of them is missing."""
-    transformers = require('transformers', "'apprentice[vla]'")
+    transformers = require('transformers', INSTALL)
     try:
         processor = transformers.AutoProcessor.from_pretrained(str(folder), local_files_only=True)
     except (OSError, ValueError, KeyError) as error:

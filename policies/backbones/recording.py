@@ -14,7 +14,7 @@ import torch
 from torch import nn
 from torch.utils.checkpoint import checkpoint
 
-from apprentice.policies.backbones.pretrained import require
+from apprentice.robot.model_folders import require
 
 
 @functools.cache

@@ -17,6 +17,7 @@ import numpy as np
 from apprentice.reward_models.base import RewardModelError
 from apprentice.reward_models.cache.texts import TextCache
 from apprentice.reward_models.clip.encoder_transformers import is_transformers_folder, load_transformers
+from apprentice.robot.files import sha256
 
 CONFIG = 'open_clip_config.json'
 WEIGHTS = 'open_clip_model.safetensors'
@@ -120,7 +121,7 @@ class ClipEncoder:
         file = Path(weights).expanduser()
         if file.is_file():
             _check_safetensors(file)
-            return cls._create(name, str(file), text, _file_hash(file), device)
+            return cls._create(name, str(file), text, sha256(file)[:12], device)
         tag = get_pretrained_cfg(name, weights)
         if not tag:
             known = open_clip.list_pretrained_tags_by_model(name)
@@ -136,7 +137,7 @@ class ClipEncoder:
                 name,
                 local,
                 text,
-                _file_hash(Path(local)),
+                sha256(Path(local))[:12],
                 device,
                 force_preprocess_cfg=options,
                 force_quick_gelu=bool(tag.get('quick_gelu', False)),
@@ -153,7 +154,7 @@ class ClipEncoder:
                 if weights is not None:
                     _check_safetensors(weights)
                     model, tokenizer = load_transformers(folder)
-                    return cls(model, tokenizer, text, _file_hash(weights), device)
+                    return cls(model, tokenizer, text, sha256(weights)[:12], device)
             raise RewardModelError(
                 f'{folder} has no {CONFIG}; name the architecture as well: <open_clip name>:<file>'
             )
@@ -167,7 +168,7 @@ class ClipEncoder:
             # the name open_clip itself prefers comes first
             file = next((f for f in files if f.name == WEIGHTS), files[0])
         _check_safetensors(file)
-        return cls._create(f'local-dir:{folder}', str(file), text, _file_hash(file), device)
+        return cls._create(f'local-dir:{folder}', str(file), text, sha256(file)[:12], device)
 
     @classmethod
     def _create(
@@ -310,14 +311,6 @@ def _cached(tag: dict[str, Any]) -> str | None:
         if isinstance(found, str):
             return found
     return None
-
-
-def _file_hash(file: Path) -> str:
-    digest = hashlib.sha256()
-    with file.open('rb') as stream:
-        for block in iter(lambda: stream.read(1 << 20), b''):
-            digest.update(block)
-    return digest.hexdigest()[:12]
 
 
 def _short_hash(data: bytes) -> str:

@@ -11,7 +11,6 @@ Texts stay with torch: each is read once.
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +18,7 @@ import numpy as np
 
 from apprentice.reward_models.base import RewardModelError
 from apprentice.reward_models.files import read_json
+from apprentice.robot.files import sha256
 
 if TYPE_CHECKING:
     from apprentice.reward_models.clip.encoder import ClipEncoder
@@ -147,12 +147,3 @@ def open_session(path: Path, threads: int = 0) -> Any:
         raise RewardModelError(
             f'onnxruntime {onnxruntime.__version__} cannot load {path}: {error}; export again with it'
         ) from error
-
-
-def sha256(path: Path) -> str:
-    """64 hex digits of a file."""
-    digest = hashlib.sha256()
-    with path.open('rb') as file:
-        for block in iter(lambda: file.read(1 << 20), b''):
-            digest.update(block)
-    return digest.hexdigest()

@@ -21,7 +21,7 @@ import torch
 
 from apprentice.reward_models.base import RewardModelError
 from apprentice.reward_models.vlm.chat import Chat, Question, Segment, joined, stacked
-from apprentice.reward_models.vlm.settings import fingerprint, require
+from apprentice.robot.model_folders import fingerprint, require
 
 Layers = list[tuple[torch.Tensor, torch.Tensor]]  # keys and values [B, heads, L, d] of each layer
 
@@ -114,7 +114,7 @@ class Network:
             raise RewardModelError(
                 f'{folder} lacks the files of {" and ".join(missing)}; copy it again, complete'
             )
-        return cls(model.to(device), Chat(processor), batch, prefixes, fingerprint(folder))
+        return cls(model.to(device), Chat(processor), batch, prefixes, fingerprint(folder)[:12])
 
     @property
     def tokenizer(self) -> Any:

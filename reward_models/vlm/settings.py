@@ -3,22 +3,15 @@
 
 from __future__ import annotations
 
-import hashlib
-import importlib
-import os
-import re
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
 from apprentice.reward_models.base import RewardModelError
 from apprentice.reward_models.files import read_json
+from apprentice.robot.model_folders import MODELS, search
 
 SETTINGS = 'vlm_critic.json'
-MODELS = 'APPRENTICE_MODELS'  # folders in which models are looked for by the last part of their name
-INSTALL = "'apprentice[vla]'"
-_WANTED = ['*.json', '*.safetensors', '*.txt', '*.model', '*.jinja']  # of a hub repository; no pickles
-_BLOCKS, _BLOCK = 32, 1 << 16
 _DTYPES = ('', 'float32', 'bfloat16')
 
 
@@ -92,14 +85,6 @@ def read_settings(weights: str | Path, options: dict[str, Any]) -> tuple[VlmSett
     return settings, file.parent if file.is_file() else path
 
 
-def require(module: str) -> Any:
-    """An optional module. Raises ImportError that says what to install."""
-    try:
-        return importlib.import_module(module)
-    except ModuleNotFoundError as error:
-        raise ImportError(f'{module} is not installed; run: pip install {INSTALL}') from error
-
-
 def find_model(name: str, download: bool = False) -> Path:
     """The folder of a model: a path, a folder below ``APPRENTICE_MODELS``, or in the hub's cache.
 
@@ -110,47 +95,16 @@ def find_model(name: str, download: bool = False) -> Path:
             'no vision-language model is named; give the folder of one, as save_pretrained or `hf download` '
             f'makes it, as weights or as "model" in {SETTINGS}'
         )
-    path = Path(name).expanduser()
-    roots = [Path(root).expanduser() for root in os.environ.get(MODELS, '').split(os.pathsep) if root]
-    places = [path, *(root / path.name for root in roots)]
-    for place in places:
-        if (place / 'config.json').is_file():
-            return place
-    on_hub = re.fullmatch(r'\w[\w.-]*/\w[\w.-]*', name) is not None
-    found = _from_hub(name, download) if on_hub else None
-    if found is not None:
-        return found
+    try:
+        found = search(name, download)
+    except FileNotFoundError as error:
+        raise RewardModelError(str(error)) from error
+    if found.folder is not None:
+        return found.folder
+    places, on_hub = found.places, found.on_hub
     raise RewardModelError(
         f'no vision-language model {name!r} (a folder with config.json, processor and safetensors); looked '
         f'at {", ".join(map(str, places))}{" and in the cache of the hub" if on_hub else ""}. Give the path '
         f'of the folder, or put the folder that holds it in the environment variable {MODELS}'
         f'{", or set allow_download" if on_hub and not download else ""}'
     )
-
-
-def _from_hub(name: str, download: bool) -> Path | None:
-    hub = require('huggingface_hub')
-    try:
-        folder = Path(hub.snapshot_download(name, local_files_only=not download, allow_patterns=_WANTED))
-    except (OSError, ValueError) as error:
-        if download:
-            raise RewardModelError(f'cannot download {name!r} from the hub: {error}') from error
-        return None
-    return folder if (folder / 'config.json').is_file() else None
-
-
-def fingerprint(folder: Path) -> str:
-    """Which weights a folder holds, 12 hex digits: sha256 over config.json and samples of each weight file.
-
-    Reading all of a large model takes long; 32 blocks of 64 KiB spread over each file tell two trained models
-    apart, but not a change on purpose between them.
-    """
-    digest = hashlib.sha256((folder / 'config.json').read_bytes())
-    for path in sorted(folder.glob('*.safetensors')):
-        size = path.stat().st_size
-        digest.update(f'{path.name} {size}\n'.encode())
-        with open(path, 'rb') as file:
-            for i in range(_BLOCKS):
-                file.seek(max(0, size - _BLOCK) * i // (_BLOCKS - 1))
-                digest.update(file.read(_BLOCK))
-    return digest.hexdigest()[:12]

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from apprentice.reward_models.world_model.energy import EnergySettings
 from apprentice.reward_models.world_model.features import load_features
 from apprentice.reward_models.world_model.predictor import Predictor, PredictorConfig
 from apprentice.reward_models.world_model.reward import WorldModelReward
+from apprentice.robot.files import sha256
 from apprentice.robot.settings import SettingsError, from_dict
 
 CONFIG = 'world_model.json'
@@ -38,7 +38,7 @@ def save(
     """
     folder.mkdir(parents=True, exist_ok=True)
     write_half(predictor, folder / WEIGHTS)
-    digest = _hash(folder / WEIGHTS)
+    digest = sha256(folder / WEIGHTS)
     config = {
         'features': features,
         'cameras': list(cameras),
@@ -78,7 +78,7 @@ def load(
             'trained one, or make it with `apprentice train world-model`'
         )
     config = read_json(folder / CONFIG)
-    digest = _hash(folder / WEIGHTS)
+    digest = sha256(folder / WEIGHTS)
     if config.get('sha256') != digest:
         raise RewardModelError(
             f'{folder / WEIGHTS} is not the file {CONFIG} was written for (sha256 differs); copy the folder '
@@ -104,7 +104,3 @@ def load(
         raise RewardModelError(f'{folder / WEIGHTS} does not fit {CONFIG}: {error}') from error
     predictor.eval().requires_grad_(False).to(device)
     return WorldModelReward(features, predictor, settings, cameras, digest[:12], device)
-
-
-def _hash(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()

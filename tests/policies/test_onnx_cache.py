@@ -14,6 +14,7 @@ from apprentice.policies.checkpoint import CheckpointError, sha256
 from apprentice.policies.onnx_policy import GRAPHS, OnnxPolicy
 from apprentice.policies.runtime import load_policy
 from apprentice.policies.token_head import TokenConfig
+from apprentice.robot.files import cache_folder
 
 for package in ('onnx', 'onnxruntime'):
     pytest.importorskip(package, reason=f"{package} is missing: pip install 'apprentice[onnx]'")
@@ -39,7 +40,7 @@ def test_a_checkpoint_is_exported_once(weights):
     assert manifest['source']['manifest_sha256'] == announced
     seen = small_observation()
     np.testing.assert_allclose(loaded.act(seen, seeded()), policy.act(seen, seeded()), atol=1e-5)
-    (made,) = onnx_cache.cache_folder().iterdir()
+    (made,) = (cache_folder() / 'onnx').iterdir()
     written = (made / GRAPHS['float32']).stat().st_mtime_ns
     load_policy(folder, announced, runtime='onnx')
     assert (made / GRAPHS['float32']).stat().st_mtime_ns == written
@@ -48,7 +49,7 @@ def test_a_checkpoint_is_exported_once(weights):
 def test_other_weights_than_announced_are_refused_before_any_work(weights):
     with pytest.raises(CheckpointError, match='not the file that was announced'):
         load_policy(weights[1], '0' * 64, runtime='onnx')
-    assert not onnx_cache.cache_folder().exists()
+    assert not (cache_folder() / 'onnx').exists()
 
 
 def test_what_cannot_be_exported_says_why(weights, tmp_path):
@@ -61,7 +62,7 @@ def test_what_cannot_be_exported_says_why(weights, tmp_path):
 
 
 def test_the_oldest_exports_go(weights):
-    root = onnx_cache.cache_folder()
+    root = cache_folder() / 'onnx'
     for i in range(9):
         (root / f'old{i}').mkdir(parents=True)
         os.utime(root / f'old{i}', (i, i))

@@ -16,11 +16,12 @@ from small_policies import LONG, SHORT, make_inputs, make_policy, make_spec
 from apprentice.learning import snapshot
 from apprentice.learning.weighted_flow import WeightedFlow, WeightedFlowConfig
 from apprentice.policies import checkpoint
-from apprentice.policies.backbones.pretrained import MODELS, find_model, fingerprint
+from apprentice.policies.backbones.pretrained import find_model
 from apprentice.policies.backbones.tiny import TinyBackbone, TinyConfig
 from apprentice.policies.checkpoint import CheckpointError
 from apprentice.policies.config import PolicyConfig
 from apprentice.policies.policy import FlowPolicy
+from apprentice.robot.model_folders import MODELS, fingerprint
 
 
 @pytest.fixture
