@@ -122,7 +122,7 @@ def text(result: Result, verdict: Verdict) -> list[str]:
             '| gate | ' + ' | '.join(_bound(name) for name in COLUMNS) + ' |',
         ]
         for row, judged in result.items():
-            lines.append(f'| {row} | ' + ' | '.join(_cell(n, judged[group].numbers) for n in COLUMNS) + ' |')
+            lines.append(f'| {row} | ' + ' | '.join(cell(n, judged[group].numbers) for n in COLUMNS) + ' |')
         lines.append('')
     own, judged = next(iter(result.items()))
     if verdict.losses:
@@ -147,7 +147,8 @@ def _bound(name: str) -> str:
     return f'{">=" if more else "<="} {bound:g}'
 
 
-def _cell(name: str, numbers: Mapping[str, float]) -> str:
+def cell(name: str, numbers: Mapping[str, float]) -> str:
+    """A number of the table, bold where it keeps its bound."""
     value = numbers[name]
     if not math.isfinite(value):
         return ''

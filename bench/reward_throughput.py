@@ -4,6 +4,7 @@
 The towers: ViT-B/32 of open_clip with random weights (speed does not depend on them; the order of rewards is
 harder to keep than with trained ones, whose embeddings differ more), and the shipped small model. Frames are
 those of the simulator, resized beforehand to what the network sees. Rows of one case use the same threads.
+The runtimes of a tower take turns in one process, because each start takes longer than a measurement.
 """
 
 from __future__ import annotations
@@ -22,16 +23,25 @@ from apprentice.bench.reward_rig import frames_for, random_vit, rewards_of
 from apprentice.bench.runner import LIMIT, OURS, SHIPPED, TUNED, Case, Contestant, Ratio
 from apprentice.robot.parts import share
 
+REPEATS, SECONDS = 3, 1.5  # with 5 and 3 it would take a quarter of an hour
 HERE = 'apprentice.bench.reward_throughput'
 NODE = 'apprentice.bench.reward_rig:node'
 ROBOTS = 4
 GPU_TOWERS = {'ViT-B-32': 1024, 'ViT-L-14': 256, 'ViT-H-14': 256, 'ViT-bigG-14': 128}  # images in a batch
+TITLES = {
+    'torch': 'torch, eager float32',
+    'torch-bf16': 'torch, bfloat16',
+    'onnx': 'onnx float32',
+    'onnx-int8': 'onnx int8',
+}
+TARGETS = {1: 4.0, 8: 3.0}  # frames at a time -> int8 over float32 by torch
+ORDERED = ('torch', 'onnx', 'onnx-int8')
 PACKAGES = ('torch', 'onnxruntime', 'open_clip_torch')
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--threads', type=int, default=1, help='of the encoder, on both sides (default 1)')
-    parser.add_argument('--frames', type=int, default=256, help='frames to compare (default 256)')
+    parser.add_argument('--frames', type=int, default=128, help='frames to compare (default 128)')
     parser.add_argument(
         '--only', nargs='+', choices=('node', 'cpu', 'gpu'), default=['node', 'cpu', 'gpu'],
         help='which cases (default all)',
@@ -50,7 +60,7 @@ def cases(args: argparse.Namespace) -> list[Case]:
             found += [_node_case(name, towers[name], frames[name], args) for name in towers]
         if 'cpu' in args.only:
             for name, weights in towers.items():
-                found += [_rate_case(name, weights, frames[name], batch, args) for batch in (1, 8)]
+                found.append(_rate_case(name, weights, frames[name], args))
                 found.append(_order_case(name, weights, frames[name]))
     if 'gpu' in args.only:
         found.append(_gpu_case(args))
@@ -77,44 +87,43 @@ def _node_case(name: str, weights: Path, frames: Path, args: argparse.Namespace)
     )
 
 
-def _rate_case(name: str, weights: Path, frames: Path, batch: int, args: argparse.Namespace) -> Case:
-    def row(title: str, kind: str, runtime: str) -> Contestant:
-        parameters = {
-            'folder': str(weights), 'frames': str(frames), 'batch': batch, 'runtime': runtime,
-            'threads': args.threads, 'seconds': args.seconds,
-        }  # fmt: skip
-        environment = {'OMP_NUM_THREADS': str(args.threads)}
-        return Contestant(title, kind, f'{HERE}:bare', parameters=parameters, environment=environment)
-
-    rows = [
-        row('torch, eager float32', SHIPPED, 'torch'),
-        row('torch, bfloat16', TUNED, 'torch-bf16'),
-        row('onnx float32', OURS, 'onnx'),
-        row('onnx int8', OURS, 'onnx-int8'),
-    ]
-    target = 4.0 if batch == 1 else 3.0
-    return Case(
-        f'{name}, {batch} at a time',
-        'frames/s',
-        rows,
-        [Ratio(each.name, rows[0].name, target if each is rows[3] else None) for each in rows[1:]],
-        note=f'image tower on the CPU, {args.threads} thread(s)',
-    )
+def _rate_case(name: str, weights: Path, frames: Path, args: argparse.Namespace) -> Case:
+    parameters = {
+        'folder': str(weights), 'frames': str(frames), 'batches': list(TARGETS), 'runtimes': list(TITLES),
+        'threads': args.threads, 'seconds': args.seconds,
+    }  # fmt: skip
+    environment = {'OMP_NUM_THREADS': str(args.threads)}
+    rows, ratios = [], []
+    for batch, target in TARGETS.items():
+        titles = {runtime: f'{title}, {batch} at a time' for runtime, title in TITLES.items()}
+        for runtime, title in titles.items():
+            kind = {'torch': SHIPPED, 'torch-bf16': TUNED}.get(runtime, OURS)
+            rows.append(
+                Contestant(
+                    title, kind, f'{HERE}:rates', parameters=parameters, environment=environment,
+                    part=f'{runtime} {batch}',
+                )
+            )  # fmt: skip
+            if runtime != 'torch':
+                ratios.append(Ratio(title, titles['torch'], target if runtime == 'onnx-int8' else None))
+    note = f'image tower on the CPU, {args.threads} thread(s)'
+    return Case(f'{name}: runtimes', 'frames/s', rows, ratios, note=note)
 
 
 def _order_case(name: str, weights: Path, frames: Path) -> Case:
     def row(title: str, kind: str, runtime: str) -> Contestant:
-        parameters = {'folder': str(weights), 'frames': str(frames), 'runtime': runtime}
-        return Contestant(title, kind, f'{HERE}:order', parameters=parameters)
+        parameters = {'folder': str(weights), 'frames': str(frames), 'runtimes': list(ORDERED)}
+        return Contestant(title, kind, f'{HERE}:orders', parameters=parameters, part=runtime)
 
-    torch = row('torch, eager float32', SHIPPED, 'torch')
-    ours = [row('onnx float32', OURS, 'onnx'), row('onnx int8', OURS, 'onnx-int8')]
+    torch = row(TITLES['torch'], SHIPPED, 'torch')
+    ours = [row(TITLES[runtime], OURS, runtime) for runtime in ORDERED if runtime != 'torch']
     return Case(
         f'{name}: order of the rewards',
         'Spearman',
         [torch, *ours],
         [Ratio(each.name, torch.name, 0.99) for each in ours],
         note='rank correlation with the rewards by torch of simulator frames, mean of the instructions',
+        exact=True,
     )
 
 
@@ -138,15 +147,42 @@ def bare(folder: str, frames: str, batch: int, runtime: str, threads: int, secon
 
     torch.set_num_threads(threads)
     model = ClipReward.load(folder, runtime=runtime)
-    images = np.load(frames)['frames'][:batch]
+    return _rate(model, np.load(frames)['frames'][:batch], seconds)
 
+
+def rates(
+    folder: str, frames: str, batches: list[int], runtimes: list[str], threads: int, seconds: float
+) -> dict[str, Any]:
+    """Frames per second of a model's ``encode``, the runtimes in turn; 'RUNTIME BATCH' -> numbers."""
+    import torch
+
+    from apprentice.reward_models.clip.reward import ClipReward
+
+    torch.set_num_threads(threads)
+    models = {runtime: ClipReward.load(folder, runtime=runtime) for runtime in runtimes}
+    images = np.load(frames)['frames']
+    return {
+        'parts': {
+            f'{runtime} {batch}': _rate(model, images[:batch], seconds)
+            for batch in batches
+            for runtime, model in models.items()
+        }
+    }
+
+
+def _rate(model: Any, images: np.ndarray, seconds: float) -> dict[str, Any]:
     def one() -> int:
         return len(model.encode(images))
 
     for _ in range(2):
         one()
     measured = timed(one, seconds)
-    return numbers(measured, *PACKAGES, **{'ms a call': 1000 * batch / measured['value']})
+    return numbers(measured, *PACKAGES, **{'ms a call': 1000 * len(images) / measured['value']})
+
+
+def orders(folder: str, frames: str, runtimes: list[str]) -> dict[str, Any]:
+    """Rank correlation of the rewards by each runtime with those by torch, which come with the frames."""
+    return {'parts': {runtime: order(folder, frames, runtime) for runtime in runtimes}}
 
 
 def order(folder: str, frames: str, runtime: str) -> dict[str, Any]:
@@ -155,10 +191,13 @@ def order(folder: str, frames: str, runtime: str) -> dict[str, Any]:
     from apprentice.reward_models.evaluation.metrics import spearman
 
     data, watch = np.load(frames), Stopwatch()
-    model = ClipReward.load(folder, runtime=runtime)
-    with watch.section():
-        rewards = rewards_of(model, data['frames'])
     own = data['rewards']
+    with watch.section():  # torch's are there already
+        rewards = (
+            own
+            if runtime == 'torch'
+            else rewards_of(ClipReward.load(folder, runtime=runtime), data['frames'])
+        )
     found = [spearman(mine, torch) for mine, torch in zip(rewards, own, strict=True)]
     measured = {
         'value': float(np.mean(found)),

@@ -65,13 +65,8 @@ def simulated(
     """
     found = {}
     for group in groups:
-        names = [t for t in (tasks_of(robot) if group == TASKS else training_tasks(robot))]
-        names = [t for t in names if (t in HELD_OUT_TASKS) == (group == TASKS)]
-        if group == COLOURS:
-            names = [t for t in names if t != 'drawer']  # has none
+        names, first, colours = held_out(group, robot)
         names = [t for t in names if not tasks or t in tasks]
-        colours = {SEEDS: 'seen', COLOURS: 'held out', TASKS: 'any'}[group]
-        first = HELD_OUT_SEEDS + 1_500_000 * (SEEDS, COLOURS, TASKS).index(group)
         wanted = plan(names, first, count, MIX, colours)
         moved = [replace(one, moved=True) for one in wanted[::MOVED_SHARE]]
         shown = plan(names, first + REFERENCES, 4, (EXPERT,), colours)
@@ -86,6 +81,16 @@ def simulated(
             if a.success or not a.solved.any()
         ]
     return found
+
+
+def held_out(group: str, robot: str = 'sim_arm') -> tuple[list[str], int, str]:
+    """Tasks of a group, its first seed, and which colours its scenes may have."""
+    names = [t for t in (tasks_of(robot) if group == TASKS else training_tasks(robot))]
+    names = [t for t in names if (t in HELD_OUT_TASKS) == (group == TASKS)]
+    if group == COLOURS:
+        names = [t for t in names if t != 'drawer']  # has none
+    colours = {SEEDS: 'seen', COLOURS: 'held out', TASKS: 'any'}[group]
+    return names, HELD_OUT_SEEDS + 1_500_000 * (SEEDS, COLOURS, TASKS).index(group), colours
 
 
 def _truth(

@@ -4,6 +4,7 @@
     apprentice bench rewards                                         # the shipped critic
     apprentice bench rewards --model package.module:Class --weights FOLDER --in-context
     apprentice bench rewards --data runs/robot/episodes --robot my_arm.yaml
+    apprentice bench rewards --every --attempts 48                   # all kinds of reward models
 
 Without --data the attempts are the simulator's: successes, near misses, failures, attempts at another object,
 the successes backwards, frozen, under wrong instructions, and seen by moved cameras; in three groups: seeds,
@@ -21,7 +22,9 @@ import argparse
 import contextlib
 import json
 import sys
+import tempfile
 from collections.abc import Iterable, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -67,6 +70,10 @@ def parse() -> argparse.Namespace:
     parser.add_argument('--json', type=Path, metavar='FILE', help='write the numbers there')
     parser.add_argument('--page', type=Path, metavar='FILE', help='write a page with plots there')
     parser.add_argument('--write', type=Path, metavar='FILE', help='put the table into a document, as docs/')
+    parser.add_argument(
+        '--every', action='store_true',
+        help='all kinds of reward models in one table instead, on attempts at the demo task; no verdicts',
+    )  # fmt: skip
     parser.add_argument('--no-verdict', dest='verdict', action='store_false', help='leave no verdict')
     args = parser.parse_args()
     if args.attempts < 2:
@@ -78,6 +85,8 @@ def main() -> int:
     """Exit code 1 if the model is refused."""
     args = parse()
     torch.set_num_threads(args.threads)
+    if args.every:
+        return every(args)
     model, weights = load(args)
     groups = truths(args)
     views = len(next(iter(groups.values()))[0].frames[0])
@@ -103,6 +112,26 @@ def main() -> int:
     if args.write:
         report.write(args.write, 'rewards', lines)
     return 1 if verdict.losses else 0
+
+
+def every(args: argparse.Namespace) -> int:
+    """All kinds of reward models; exit code 0, whichever are refused."""
+    from apprentice.bench.reward_kinds import TASK, judge_kinds, kinds
+
+    if args.data is not None:
+        raise ValueError('--every judges on attempts of the simulator; leave out --data')
+    args.groups, args.tasks = [SEEDS], [TASK]
+    with tempfile.TemporaryDirectory(prefix='apprentice-bench-') as folder:
+        items = truths(args)[SEEDS]
+        lines, verdicts = judge_kinds(kinds(Path(folder)), items, args.stride, args.seed, bar)
+    print('\n'.join(lines))
+    if args.json:
+        with replacing(args.json) as temporary:
+            data = {title: {**asdict(found), 'losses': found.losses} for title, found in verdicts.items()}
+            temporary.write_text(json.dumps({'bench': 'rewards --every', 'verdicts': data}, indent=1))
+    if args.write:
+        report.write(args.write, 'rewards-every', lines)
+    return 0
 
 
 def bar(items: Sequence, about: str) -> Iterable:

@@ -38,6 +38,9 @@ class Contestant:
         script: of ``peers``, where it is not the one named like the peer.
         parameters: given to either.
         environment: variables to set, e.g. LP_NUM_THREADS, before any library is loaded.
+        part: contestants that differ in nothing else but name and kind share one process in every round;
+            its answer holds the numbers of each under ``parts``. For those that start slowly and take turns
+            there.
     """
 
     name: str
@@ -47,6 +50,7 @@ class Contestant:
     script: str = ''
     parameters: dict[str, Any] = field(default_factory=dict)
     environment: dict[str, str] = field(default_factory=dict)
+    part: str = ''
 
 
 @dataclass(frozen=True)
@@ -65,6 +69,7 @@ class Case:
     Attributes:
         unit: of the measured value, e.g. ``frames/s``.
         lower_is_better: for times; a ratio is then the peer's value over ours.
+        exact: what is measured is no time and repeats exactly: one round is enough.
     """
 
     title: str
@@ -73,6 +78,7 @@ class Case:
     ratios: Sequence[Ratio] = ()
     lower_is_better: bool = False
     note: str = ''
+    exact: bool = False
 
 
 @dataclass
@@ -143,13 +149,15 @@ def run_case(
             prepared[contestant.peer] = str(environments.prepare(contestant.peer, say))
         except (PeerError, OSError) as error:
             row.error = str(error)
+    repeats = 1 if case.exact else repeats
     for turn in range(repeats):
+        answers: dict[str, dict[str, Any]] = {}
         for row, contestant in zip(rows, case.contestants, strict=True):
             if row.error:
                 continue
             python = prepared.get(contestant.peer, sys.executable)
             try:
-                row.add(measure(contestant, python, limit_s))
+                row.add(_measured(contestant, python, limit_s, answers))
             except (PeerError, OSError, ValueError, KeyError, TypeError) as error:
                 row.error = str(error)
             shown = row.error if row.error else f'{row.values[-1]:.4g} {case.unit}'
@@ -157,7 +165,7 @@ def run_case(
     return {
         'case': case.title,
         'unit': case.unit,
-        'note': case.note,
+        'note': '; '.join(part for part in (case.note, 'one round: it repeats exactly' * case.exact) if part),
         'rows': [row.result() for row in rows],
         'ratios': [_ratio(case, ratio, {row.name: row for row in rows}) for ratio in case.ratios],
     }
@@ -173,6 +181,18 @@ def _ratio(case: Case, ratio: Ratio, rows: dict[str, Row]) -> dict[str, Any]:
     result |= {'ratio': statistics.median(found), 'low': min(found), 'high': max(found)}
     result['met'] = None if ratio.target is None else result['ratio'] >= ratio.target
     return result
+
+
+def _measured(
+    contestant: Contestant, python: str, limit_s: float, answers: dict[str, dict[str, Any]]
+) -> dict[str, Any]:
+    """A round of a contestant, or its part of ``answers`` that one process gave to several."""
+    if not contestant.part:
+        return measure(contestant, python, limit_s)
+    same = json.dumps({**asdict(contestant), 'name': '', 'kind': '', 'part': ''}, sort_keys=True)
+    if same not in answers:
+        answers[same] = measure(contestant, python, limit_s)
+    return answers[same]['parts'][contestant.part]
 
 
 def measure(contestant: Contestant, python: str, limit_s: float) -> dict[str, Any]:

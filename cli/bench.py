@@ -65,8 +65,11 @@ def _options(name: str, summary: str, module: ModuleType, words: list[str]) -> a
         description=module.__doc__ or summary,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument('--repeats', type=int, help='rounds (default 5)')
-    parser.add_argument('--seconds', type=float, help='measured time of a row in a round (default 3)')
+    repeats, seconds = getattr(module, 'REPEATS', 5), getattr(module, 'SECONDS', 3.0)
+    parser.add_argument('--repeats', type=int, help=f'rounds (default {repeats})')
+    parser.add_argument(
+        '--seconds', type=float, help=f'measured time of a row in a round (default {seconds:g})'
+    )
     parser.add_argument('--quick', action='store_true', help='2 rounds of 0.5 s, to see whether all runs')
     parser.add_argument('--force', action='store_true', help='also on a loaded machine; the result says so')
     parser.add_argument('--wait', type=float, default=0.0, metavar='S', help='so long for the load to fall')
@@ -79,8 +82,8 @@ def _options(name: str, summary: str, module: ModuleType, words: list[str]) -> a
     if hasattr(module, 'add_arguments'):
         module.add_arguments(parser)
     options = parser.parse_args(words)
-    options.repeats = options.repeats or (2 if options.quick else 5)
-    options.seconds = options.seconds or (0.5 if options.quick else 3.0)
+    options.repeats = options.repeats or (2 if options.quick else repeats)
+    options.seconds = options.seconds or (0.5 if options.quick else seconds)
     if options.repeats < 1 or options.seconds <= 0:
         parser.error('--repeats and --seconds must be positive')
     return options

@@ -21,7 +21,7 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
 
 from apprentice.cli import environment
 from apprentice.cli.launch_file import load
@@ -96,7 +96,8 @@ def _run_graph(args: argparse.Namespace, run_dir: Path, port: int, interrupted: 
     with contextlib.closing(logs), Supervisor(on_line=logs.line) as supervisor:
         for process in plan.processes:
             supervisor.start(process, process.name)
-        supervisor.start(_session_process(args, run_dir), _SESSION)
+        rewards = [process.name for process in plan.processes if _executable(process) == 'reward_node']
+        supervisor.start(_session_process(args, run_dir, rewards), _SESSION)
         code = _watch(supervisor, interrupted)
         if code == 0 and args.keep:
             print('the graph stays up (--keep); Ctrl-C ends it', flush=True)
@@ -144,8 +145,12 @@ def _launch_arguments(args: argparse.Namespace, run_dir: Path, port: int) -> dic
     return {name: value for name, value in wanted.items() if name in declared}
 
 
-def _session_process(args: argparse.Namespace, run_dir: Path) -> Process:
-    parameters = {
+def _executable(process: Process) -> str:
+    return Path(process.command[0]).name
+
+
+def _session_process(args: argparse.Namespace, run_dir: Path, rewards: list[str]) -> Process:
+    parameters: dict[str, Any] = {
         'trials': args.trials,
         'episodes': args.episodes,
         'seed': args.seed,
@@ -153,6 +158,7 @@ def _session_process(args: argparse.Namespace, run_dir: Path) -> Process:
         'use_sim_time': True,
         'wait_for_learner_s': 180.0,
         'terminal': os.ttyname(2) if sys.stderr.isatty() else '',
+        'reward_nodes': rewards or [''],
     }
     if args.robot:
         parameters['robot'] = args.robot
@@ -207,17 +213,17 @@ def _end(child: subprocess.Popen) -> None:
 
 
 class Logs:
-    """Node output: everything to one file a node, warnings and errors also shown, the session's as it is."""
+    """Node output: to one file a node, warnings and errors also shown, that of ``shown`` as it is."""
 
-    def __init__(self, folder: Path):
-        self._folder = folder
+    def __init__(self, folder: Path, shown: str = _SESSION):
+        self._folder, self._shown = folder, shown
         self._files: dict[str, TextIO] = {}
 
     def line(self, label: str, line: str) -> None:
         if label not in self._files:
             self._files[label] = open(self._folder / f'{label}.log', 'a', buffering=1)  # noqa: SIM115
         self._files[label].write(line + '\n')
-        if label == _SESSION:
+        if label == self._shown:
             print(line, flush=True)
         elif any(mark in line for mark in _SHOWN):
             print(f'[{label}] {line}', file=sys.stderr, flush=True)

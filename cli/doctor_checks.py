@@ -14,6 +14,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 from apprentice.robot.parts import find_robot, share
 from apprentice.robot.spec import RobotSpec
@@ -258,6 +259,20 @@ def shipped_weights() -> Result:
     return 'ok', f'{names} ({sum(file.stat().st_size for file in files) / 1e6:.1f} MB)', ''
 
 
+def input_devices() -> Result:
+    """Pads and keyboards that teleoperation could read from the kernel."""
+    if not _version('evdev'):
+        return 'ok', 'evdev is not installed', ''  # only some devices of teleoperation need it
+    import evdev
+
+    files = sorted(Path('/dev/input').glob('event*'))
+    names = [evdev.InputDevice(path).name for path in evdev.list_devices()]
+    if files and not names:
+        remedy = 'sudo usermod -aG input $USER, then log in again'
+        return 'warn', f'{len(files)} devices, none readable', remedy
+    return 'ok', ', '.join(names) or 'none', ''
+
+
 CHECKS: tuple[tuple[str, Callable[[], Result]], ...] = (
     ('python', python),
     ('rclpy', rclpy),
@@ -271,4 +286,5 @@ CHECKS: tuple[tuple[str, Callable[[], Result]], ...] = (
     ('disk', disk),
     ('ROS variables', ros_environment),
     ('large images', large_images),
+    ('input devices', input_devices),
 )

@@ -1,11 +1,12 @@
 # Copyright 2026 The Apprentice authors. SPDX-License-Identifier: Apache-2.0
-"""success of a policy on held-out starts in simulation; eval suite: on all tasks, with films"""
+"""success of a policy on held-out starts in simulation; eval suite: all tasks; eval report: a run's curves"""
 
 from __future__ import annotations
 
 import argparse
 import json
 from pathlib import Path
+from typing import Any
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -15,7 +16,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs='*',
         metavar='POLICY',
         help='policy folder (default: the shipped starter policy); "suite" or "suite POLICY" runs all tasks '
-        'and levels of randomisation and writes one page with films; "expert" there is the scripted one',
+        'and levels of randomisation and writes one page with films; "expert" there is the scripted one; '
+        '"report RUN" writes a page with the learning curves of a run folder',
     )
     parser.add_argument(
         '--trials', type=int, default=0, help='number of held-out starts (default 50; suite: 20 a cell)'
@@ -36,13 +38,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--threads', type=int, default=1, help='threads of torch (default 1)')
     parser.add_argument('--workers', type=int, default=0, help='simulator processes (0: one a processor)')
     parser.add_argument('--json', action='store_true', help='print one JSON line instead of text')
-    group = parser.add_argument_group('suite')
+    parser.add_argument(
+        '--keep',
+        type=Path,
+        metavar='RUN',
+        help='add the result to a run folder, for the page of `eval report`',
+    )
+    group = parser.add_argument_group('suite and report')
     group.add_argument('--tasks', nargs='+', metavar='TASK', help='default: all made for the robot')
     group.add_argument(
         '--levels', nargs='+', metavar='LEVEL',
         help='randomisations, shipped names or YAML files (default: none mild strong)',
     )  # fmt: skip
-    group.add_argument('--out', type=Path, help='folder of the page (default runs/suite)')
+    group.add_argument(
+        '--out', type=Path, help='folder of the page (default runs/suite, or RUN/report/learning)'
+    )
     group.add_argument('--films', type=int, help='films of each cell; 0: none (default 1)')
 
 
@@ -52,6 +62,7 @@ _ONE = {
     'task': ('', 'instructions of a suite are drawn; leave --task out'),
     'sim_task': ('', 'use --tasks'),
     'randomization': ('none', 'use --levels'),
+    'keep': (None, 'only one policy is kept with a run'),
 }
 _SUITE = {
     'tasks': (None, 'use --sim-task, or `apprentice eval suite`'),
@@ -64,6 +75,8 @@ _SUITE = {
 def run(args: argparse.Namespace) -> int:
     """Run the trials and print the success rate, or the suite."""
     words = list(args.words)
+    if words and words[0] == 'report':
+        return _report(args, words[1:])
     suite = bool(words) and words[0] == 'suite'
     if len(words) > 1 + suite:
         raise ValueError(f'one policy at a time, not {words}')
@@ -83,6 +96,33 @@ def run(args: argparse.Namespace) -> int:
     from apprentice.cli import eval_suite
 
     return eval_suite.run(args, chosen)
+
+
+def _report(args: argparse.Namespace, words: list[str]) -> int:
+    from apprentice.learning import run_page
+    from apprentice.learning.run_history import read_history
+
+    if len(words) != 1:
+        raise ValueError('name one run folder: apprentice eval report runs/my_run')
+    for option in {*_ONE, *_SUITE} - {'out'}:
+        if getattr(args, option) is not None:
+            raise ValueError(f'--{option.replace("_", "-")} is no option of `eval report`; leave it out')
+    run = Path(words[0])
+    history = read_history(run)
+    page = run_page.write(history, args.out or run / 'report' / 'learning')
+    if args.json:
+        print(json.dumps({**run_page.summary(history), 'page': str(page)}))
+        return 0
+    for point in history.evaluations:
+        low, high = point.interval
+        print(
+            f'after {point.after:3d} episodes, version {point.version}: {point.successes}/{point.trials}, '
+            f'95 % interval {low:.0%} to {high:.0%}'
+        )
+    for line in history.unread:
+        print(f'not read: {line}')
+    print(f'page         {page}')
+    return 0
 
 
 def _one(args: argparse.Namespace, chosen: str) -> int:
@@ -120,6 +160,8 @@ def _one(args: argparse.Namespace, chosen: str) -> int:
         'wilson': [round(low, 3), round(high, 3)],
         'mean_seconds_to_success': round(sum(lengths) / len(lengths), 2) if lengths else None,
     }
+    if args.keep:
+        _keep(args.keep, result, lengths)
     if args.json:
         print(json.dumps(result))
     else:
@@ -129,3 +171,12 @@ def _one(args: argparse.Namespace, chosen: str) -> int:
         if lengths:
             print(f'mean time to success {result["mean_seconds_to_success"]} s')
     return 0
+
+
+def _keep(run: Path, result: dict[str, Any], seconds: list[float]) -> None:
+    """Add a result to a run folder."""
+    from apprentice.learning.run_history import append_evaluation
+
+    about = result['about'] if isinstance(result['about'], dict) else {}
+    kept = {name: result[name] for name in ('policy', 'successes', 'trials')}
+    append_evaluation(run, {'version': int(about.get('version', 0)), **kept, 'seconds': seconds})

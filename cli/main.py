@@ -17,7 +17,8 @@ from pathlib import Path
 from apprentice.cli import environment
 
 COMMANDS = (
-    'demo', 'up', 'train', 'demonstrate', 'eval', 'export', 'serve', 'replay', 'reward', 'bench', 'doctor',
+    'demo', 'up', 'train', 'demonstrate', 'record', 'eval', 'export', 'serve', 'replay', 'rerun', 'dataset',
+    'label', 'reward', 'bench', 'doctor',
 )  # fmt: skip
 
 

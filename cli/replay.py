@@ -9,15 +9,14 @@ from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 
-import yaml
 from tqdm import tqdm
 
+from apprentice.episodes.facts import recorded_spec
 from apprentice.episodes.files import EpisodeFileError
 from apprentice.episodes.join import read_episode
 from apprentice.episodes.labels import iter_sealed
 from apprentice.episodes.log_reader import LogMessage, LogReader
-from apprentice.robot.parts import find_robot, share
-from apprentice.robot.spec import RobotFileError, RobotSpec
+from apprentice.robot.spec import RobotFileError
 from apprentice.robot.types import Episode, Source
 
 
@@ -88,7 +87,7 @@ def summary(path: Path, robot: str | None = None) -> str:
         last = max(last, message.log_time)
     lines = [f'{path}  {path.stat().st_size / 1e6:.2f} MB  {(last - first) * 1e-9:.2f} s of log']
     try:
-        lines += _describe(read_episode(path, _spec(reader, robot), salvage=True))
+        lines += _describe(read_episode(path, recorded_spec(path, robot), salvage=True))
     except EpisodeFileError as error:
         lines.append(f'  not readable as an episode: {error}')
     width = max((len(topic) for topic, _ in counts), default=0)
@@ -142,22 +141,13 @@ def _play(path: Path, args: argparse.Namespace) -> None:
         exclude = set()
         if names is None:
             # a recording must not move a robot by itself; naming the topic says it is meant
-            exclude = {_spec(reader, args.robot).command.topic.lstrip('/')}
+            exclude = {recorded_spec(path, args.robot).command.topic.lstrip('/')}
             tqdm.write(f'not publishing {", ".join(exclude)}: that would move a robot; use --topic to insist')
 
         def progress(message: LogMessage) -> None:
             bar.update()
 
         replay(reader, names, exclude, args.rate, progress, args.delay)
-
-
-def _spec(reader: LogReader, robot: str | None) -> RobotSpec:
-    if robot:
-        return RobotSpec.load(find_robot(robot))
-    recorded = yaml.safe_load(reader.metadata.get('robot_file', '')) or {}
-    if 'joints' in recorded:
-        return RobotSpec.from_dict(recorded)
-    return RobotSpec.load(share('robots', 'sim_arm.yaml'))
 
 
 def _files(given: Iterable[str]) -> Iterable[Path]:

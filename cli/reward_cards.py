@@ -81,15 +81,21 @@ def write_critic_card(
     own, in_context = next(iter(alone)), next(iter(shown))
     tables = '\n'.join(text({own: alone[own], in_context: shown[in_context], **alone}, found))
     command = f'apprentice train critic --out {args.out} --demonstrations {args.demonstrations} '
-    command += f'--steps {args.steps} --seed {args.seed}' + (f' --clip {args.clip}' if args.clip else '')
+    command += f'--more {" ".join(args.more)} ' if args.more else ''
+    command += f'--rollouts {args.rollouts} --steps {args.steps} '
+    command += f'--seed {args.seed} --held-out {args.held_out}'
+    command += f' --clip {args.clip}' if args.clip else ''
+    often = f' (twice as many of {" and ".join(args.more)})' if args.more else ''
+    policy = f', {args.rollouts} attempts of the starter policy at its task' if args.rollouts else ''
     looks = f'of {args.clip}' if args.clip else 'that no training made: thumbnails of 32 x 32 pixels'
     _write(
         args.out,
         f"""# Progress critic
 
 A pairwise progress critic with a done head, an ensemble of small networks on frozen embeddings {looks}.
-Labels are what a real robot has too: time on {args.demonstrations} demonstrations of each training task, and
-which attempts failed. Used by `apprentice.reward_models.critic:ProgressCritic`.
+Labels are what a real robot has too: time on {args.demonstrations} demonstrations of each training
+task{often}, and which attempts failed: as many on purpose{policy}. Used by
+`apprentice.reward_models.critic:ProgressCritic`.
 
 Reproduce:
 

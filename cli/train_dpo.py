@@ -9,7 +9,6 @@ import re
 import shlex
 import sys
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,7 +27,7 @@ No simulator and no new episode is needed. Pairs come from a builder (--pairs-by
                  deviations
   deviation      the same, by the distance alone
   interventions  what a person did against the shadow chunk of the policy in the log
-  labelled       pairs that a person chose, from the file --labels
+  labelled       what people preferred of two stretches (`apprentice label`, or the page of a running robot)
   none           no builder: the pairs that are in the folder --pairs
 
 settings, as key=value words after the options or as YAML in a file for --config; words win:
@@ -78,7 +77,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--out', type=Path, default=Path('runs/dpo'), help='folder of the policy')
     parser.add_argument('--robot', default='', help='name of a shipped robot or a file (default sim_arm)')
     parser.add_argument('--world-model', default='', help='folder, for nora (default: shipped)')
-    parser.add_argument('--labels', type=Path, help='file of labelled pairs')
+    parser.add_argument(
+        '--labels', type=Path, help='file of answers, for labelled (default: preferences.jsonl beside --data)'
+    )
     parser.add_argument('--candidates', type=int, default=8, help='of each observation (default 8)')
     parser.add_argument('--sigmas', type=float, default=2.0, help='of the margin (default 2)')
     parser.add_argument('--every', type=int, default=1, help='rows between observations (default 1)')
@@ -95,6 +96,7 @@ def run(args: argparse.Namespace) -> int:
     import torch._dynamo
     from tqdm import tqdm
 
+    from apprentice.episodes.sources import readers_by_name
     from apprentice.learning.clone import training_folder
     from apprentice.learning.preference.store import PairStore, collect
     from apprentice.learning.preference.train import train_dpo
@@ -116,9 +118,9 @@ def run(args: argparse.Namespace) -> int:
     if args.pairs_by == 'none':
         pairs = PairStore(folder).read()
     else:
-        readers = _readers(args.data, spec)
+        readers = readers_by_name(args.data, spec)
         identity = checkpoint.sha256(starter / checkpoint.MANIFEST)
-        builder = _builder(args, policy, identity, config.head)
+        builder = _builder(args, policy, identity, config.head, readers, spec)
         pairs = collect(builder, readers, folder, lambda names: tqdm(names, desc='pairs', unit='episode'))
     print(f'{len(pairs)} pairs of {len(set(pairs.episode))} episodes in {folder}')
     if args.build_only:
@@ -136,29 +138,16 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _readers(folders: list[Path], spec: RobotSpec) -> dict[str, Callable[[], Episode]]:
-    """Name of each episode -> what reads it."""
-    from apprentice.episodes.join import read_episode
-    from apprentice.episodes.labels import iter_sealed
-
-    missing = [str(path) for path in folders if not path.exists()]
-    if missing:
-        raise ValueError(
-            f'no episodes in {", ".join(missing)}: no such folder; run `apprentice demonstrate` first, or '
-            'write settings as key=value'
-        )
-    found: dict[str, Callable[[], Episode]] = {}
-    for folder in folders:
-        for path in iter_sealed(folder):
-            if path.stem in found:
-                raise ValueError(f'two episodes are named {path.stem}; leave one of the folders out')
-            found[path.stem] = partial(read_episode, path, spec)
-    if not found:
-        raise ValueError(f'no episodes in {", ".join(map(str, folders))}; record some first')
-    return found
-
-
-def _builder(args: argparse.Namespace, policy: FlowPolicy, identity: str, head: str) -> PairBuilder:
+def _builder(
+    args: argparse.Namespace,
+    policy: FlowPolicy,
+    identity: str,
+    head: str,
+    readers: dict[str, Callable[[], Episode]],
+    spec: RobotSpec,
+) -> PairBuilder:
+    from apprentice.episodes.answers import answer_files
+    from apprentice.episodes.facts import episode_folder
     from apprentice.learning.preference.candidates import CandidateConfig
     from apprentice.learning.preference.interventions import InterventionConfig, InterventionPairs
     from apprentice.learning.preference.labelled import LabelledPairs
@@ -168,15 +157,18 @@ def _builder(args: argparse.Namespace, policy: FlowPolicy, identity: str, head: 
     from apprentice.robot.parts import find_weights, share
 
     if args.pairs_by == 'labelled':
-        if args.labels is None:
-            raise ValueError('--pairs-by labelled needs the file of the labels: --labels FILE')
-        return LabelledPairs(policy.spec, args.labels)
+        labels = [args.labels] if args.labels else answer_files(args.data)
+
+        def read(name: str) -> Episode | None:
+            return readers[name]() if name in readers else None
+
+        return LabelledPairs(policy.spec, labels, read, spec.action_dt)
     if args.pairs_by == 'interventions':
 
         def logged(episode: Episode) -> Any:
-            return next((found for read in readers if (found := read(episode))), {})
+            return next((found for read in logs if (found := read(episode))), {})
 
-        readers = [logged_shadows(folder) for folder in args.data]
+        logs = [logged_shadows(episode_folder(folder)) for folder in args.data]
         shadows: Shadows = replayed_shadows(policy) if args.replan else logged
         config = InterventionConfig(every=args.every)
         by = identity if args.replan else 'logged'

@@ -6,9 +6,13 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shlex
 from pathlib import Path
 
 import numpy as np
+
+from apprentice.cli import train_answers
+from apprentice.robot.files import replacing
 
 SEEDS = 80_000_000  # of nothing else; held-out ones follow
 HELD_OUT = 500_000
@@ -19,7 +23,7 @@ def perceptual_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of ``apprentice train perceptual``."""
     _common(parser, 'weights/perceptual')
     parser.add_argument('--clips', type=int, default=8, help='demonstrations, 5 to 12 (default 8)')
-    parser.add_argument('--steps', type=int, default=2, help='steps to find (default 2)')
+    parser.add_argument('--steps', type=int, default=3, help='steps to find (default 3)')
     parser.add_argument(
         '--layer', default='', help='layer of the encoder, e.g. visual.layer2; default: embedding'
     )
@@ -44,6 +48,7 @@ def preference_arguments(parser: argparse.ArgumentParser) -> None:
         '--rule', default='information', choices=('random', 'disagreement', 'information'), help='which pairs'
     )
     parser.add_argument('--save-answers', type=Path, help='write the answers there, as JSON lines')
+    train_answers.add_arguments(parser)
 
 
 def _common(parser: argparse.ArgumentParser, out: str) -> None:
@@ -80,21 +85,30 @@ def perceptual_run(args: argparse.Namespace) -> int:
     held, _ = render(args.robot, range(first + HELD_OUT, first + HELD_OUT + 10), ('expert',))
     curves = [reward.steps.progress(reward.encode(a.frames).reshape(len(a.frames), -1)) for a in held]
     report['voc_held_out'] = float(np.mean([value_order_correlation(curve) for curve in curves]))
+    about = f"""Steps found in {report['clips']:.0f} demonstrations of one task without a label, and the
+{len(reward.steps.chosen[0])} features that tell each best (arXiv 1612.06699). It knows no instruction.
+Used by `apprentice.reward_models.perceptual.reward:PerceptualReward`."""
+    options = ['--clips', str(args.clips), '--steps', str(args.steps), '--grid', str(args.grid)]
+    options += ['--layer', args.layer] if args.layer else []
+    options += ['--plain-cost'] if args.plain_cost else []
+    _card(args, 'Perceptual reward', about, 'perceptual', options, reward.version, report)
     print(f'perceptual reward in {args.out}: ' + json.dumps({k: round(v, 3) for k, v in report.items()}))
     return 0
 
 
 def preference_run(args: argparse.Namespace) -> int:
-    """Ask a simulated person about pairs of clips, train, and judge on pairs from unseen seeds."""
+    """From recorded answers (--data), or ask a simulated person and judge on pairs from unseen seeds."""
     from apprentice.cli.train_rewards import render
     from apprentice.learning.comparing import compare, cut_clips, true_comparisons
     from apprentice.reward_models.clip.reward import ClipReward
     from apprentice.reward_models.preferences.choosing import choose_pairs
     from apprentice.reward_models.preferences.comparisons import Comparison, write_comparisons
     from apprentice.reward_models.preferences.ensemble import FitConfig, fit, judge
-    from apprentice.reward_models.preferences.reward import save
+    from apprentice.reward_models.preferences.reward import PreferenceReward, save
 
     source, relative = _encoder(args)
+    if args.data or args.labels:
+        return train_answers.run(args, source, relative)
     clip = ClipReward.load(source)
     first = SEEDS + 100_000 + 1000 * args.seed
     acted, cameras = render(args.robot, range(first, first + args.attempts), MIX)
@@ -120,11 +134,55 @@ def preference_run(args: argparse.Namespace) -> int:
     save(args.out, ensemble, clip, relative, cameras, f'{clip.version}-{args.seed}-{len(known)}')
     if args.save_answers:
         write_comparisons(args.save_answers, known)
+    about = f"""An ensemble of {config.members} small heads on the embeddings of a CLIP model, fitted by
+Bradley and Terry's likelihood to {len(known)} answers of a simulated person, some of them wrong.
+Used by `apprentice.reward_models.preferences.reward:PreferenceReward`."""
+    options = ['--attempts', str(args.attempts), '--answers', str(args.answers), '--rule', args.rule]
+    version = PreferenceReward.load(args.out).version
+    _card(args, 'Preference reward', about, 'preference', options, version, report)
     print(
         f'preference reward in {args.out}, {len(known)} answers, held out: '
         + json.dumps({k: round(v, 3) for k, v in report.items()})
     )
     return 0
+
+
+def _card(
+    args: argparse.Namespace,
+    title: str,
+    about: str,
+    kind: str,
+    options: list[str],
+    version: str,
+    report: dict[str, float],
+) -> None:
+    """README.md beside the weights."""
+    words = ['apprentice', 'train', kind, '--out', str(args.out), *options]
+    words += ['--clip', args.clip] if args.clip != 'weights/clip' else []
+    words += ['--robot', args.robot] if args.robot else []
+    command = shlex.join([*words, '--seed', str(args.seed)])
+    rows = '\n'.join(f'| {name} | {value:.3f} |' for name, value in report.items() if name != 'seconds')
+    card = f"""# {title}
+
+{about}
+
+Reproduce:
+
+    {command}
+
+Version {version}; it looks through the CLIP model it was trained on and loads with no other. Licence:
+Apache-2.0, as the package.
+
+| | |
+|---|---|
+{rows}
+
+Numbers with `held_out` in their name, and all of a preference reward, are from seeds it was not trained on.
+How it does beside a clock and a cosine: `apprentice bench rewards`. It knows this simulator's pictures and
+nothing else; for another robot or camera, train it again.
+"""
+    with replacing(args.out / 'README.md') as temporary:
+        temporary.write_text(card)
 
 
 def _encoder(args: argparse.Namespace) -> tuple[str, str]:

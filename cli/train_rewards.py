@@ -14,6 +14,7 @@ import numpy as np
 if TYPE_CHECKING:
     from apprentice.reward_models.base import Episodes
     from apprentice.reward_models.evaluation.showing import Truth
+    from apprentice.reward_models.resuming import State
     from apprentice.sim.captions import Attempt
 
 # disjoint ranges of seeds; demonstrations and evaluations of policies use smaller ones
@@ -23,6 +24,7 @@ CLIP_MIX = ('expert', 'expert', 'miss', 'expert', 'wrong', 'drop', 'wander', 'ex
 CRITIC_MIX = tuple(
     each for bad in ('miss', 'stop_short', 'wrong', 'turn', 'idle', 'wander') for each in ('expert', bad)
 )
+ROLLOUTS, MORE = 40, ('pick', 'place')
 HELD_OUT_MIX = ('expert', 'miss', 'wrong', 'drop', 'wander')
 GOAL = ('the robot holds the {object} above the table', 'the {object} is in the air')
 CONTRAST = ('the robot grasps the {object} on the table', 'the gripper is close to the {object}')
@@ -38,6 +40,19 @@ def critic_arguments(parser: argparse.ArgumentParser) -> None:
     _output(parser, 'weights/critic', steps=700)
     parser.add_argument(
         '--demonstrations', type=int, default=20, help='of each training task (default 20); as many failures'
+    )
+    parser.add_argument(
+        '--more',
+        nargs='*',
+        default=list(MORE),
+        metavar='TASK',
+        help=f'twice as many demonstrations and failures of these (default {" ".join(MORE)})',
+    )
+    parser.add_argument(
+        '--rollouts',
+        type=int,
+        default=ROLLOUTS,
+        help=f'attempts of the starter policy at its task, as well; of its robot only (default {ROLLOUTS})',
     )
     parser.add_argument(
         '--clip', type=Path, help='look through the embeddings of these CLIP weights, instead of thumbnails'
@@ -105,30 +120,48 @@ def critic_run(args: argparse.Namespace) -> int:
     import torch._dynamo  # noqa: F401
 
     from apprentice.cli.reward_cards import critic_card
+    from apprentice.learning import snapshot
     from apprentice.reward_models.clip.reward import ClipReward
     from apprentice.reward_models.critic.critic import ProgressCritic
     from apprentice.reward_models.critic.eyes import ClipEye, ThumbnailEye
     from apprentice.reward_models.critic.train import CriticTraining, train_critic
+    from apprentice.reward_models.resuming import Snapshots
 
-    episodes, held_back = critic_episodes(args.demonstrations, args.robot, args.seed)
+    if args.robot not in ('', 'sim_arm'):
+        args.rollouts = 0  # the starter policy is of another robot
+    episodes, held_back = critic_episodes(
+        args.demonstrations, args.robot, args.seed, args.rollouts, args.more
+    )
     if args.clip is None:
         eye: ClipEye | ThumbnailEye = ThumbnailEye.of(episodes.text)
     else:
         eye = ClipEye(ClipReward.load(args.clip), os.path.relpath(args.clip, args.out))
     settings = CriticTraining(seed=args.seed, steps=args.steps)
+    unfinished = args.out.with_name(f'{args.out.name}.training')
+
+    def newest() -> State | None:
+        found = snapshot.newest(unfinished)
+        return None if found is None else found[:2]
+
+    snapshots = Snapshots(lambda tensors, state: snapshot.write(tensors, unfinished, state), newest)
     with _bar(args.steps, 'training critic') as progress:
-        report = train_critic(episodes, eye, args.out, settings, held_back, progress)
+        report = train_critic(episodes, eye, args.out, settings, held_back, progress, snapshots)
     critic = ProgressCritic.load(args.out)
     critic_card(args, report, critic, sum(map(len, episodes.frames)))
+    snapshot.remove(unfinished)  # not before: judging takes as long, and may be killed too
     return 0
 
 
-def critic_episodes(demonstrations: int, robot: str = '', seed: int = 0) -> tuple[Episodes, Episodes]:
+def critic_episodes(
+    demonstrations: int, robot: str = '', seed: int = 0, rollouts: int = 0, more: Sequence[str] = ()
+) -> tuple[Episodes, Episodes]:
     """What the critic is trained on, and what its done probability is calibrated on.
 
     Of each training task ``demonstrations`` successes and nearly as many failures, without any held-out
-    colour in the scene; a third of that for the calibration.
+    colour in the scene, and twice as many of the tasks ``more``; half of that for the calibration.
+    ``rollouts`` attempts of the starter policy, and a quarter of that for the calibration.
     """
+    from apprentice.learning.policy_attempts import CALIBRATION, POLICY_SEEDS, policy_attempts
     from apprentice.learning.reward_attempts import (
         CALIBRATION_SEEDS,
         TRAINING_SEEDS,
@@ -144,9 +177,17 @@ def critic_episodes(demonstrations: int, robot: str = '', seed: int = 0) -> tupl
     cameras = tuple(camera.name for camera in spec.cameras)
     tasks = training_tasks(spec.name)
 
-    def acted(first: int, count: int) -> Episodes:
-        wanted = plan(tasks, first + 1_000_000 * (seed % 10), count, CRITIC_MIX, 'seen')
-        kept = [a for a in attempts(wanted, robot, watch=_watch) if a.success or not a.solved.any()]
+    def acted(first: int, count: int, policy_first: int, policy_count: int) -> Episodes:
+        own = 1_000_000 * (seed % 10)
+        wanted = [
+            one
+            for task in tasks
+            for one in plan([task], first + own, count * (1 + (task in more)), CRITIC_MIX, 'seen')
+        ]
+        found = attempts(wanted, robot, watch=_watch)
+        if policy_count:
+            found += policy_attempts(policy_first + 10_000 * (seed % 10), policy_count, robot=robot)
+        kept = [a for a in found if a.success or not a.solved.any()]
         done = [int(a.solved.argmax()) if a.success else len(a.solved) for a in kept]
         return Episodes(
             [a.frames for a in kept],
@@ -156,7 +197,10 @@ def critic_episodes(demonstrations: int, robot: str = '', seed: int = 0) -> tupl
             {'done_from': [np.array(first) for first in done]},
         )
 
-    return acted(TRAINING_SEEDS, 2 * demonstrations), acted(CALIBRATION_SEEDS, max(6, demonstrations))
+    return (
+        acted(TRAINING_SEEDS, 2 * demonstrations, POLICY_SEEDS, rollouts),
+        acted(CALIBRATION_SEEDS, max(6, demonstrations), CALIBRATION, rollouts // 4),
+    )
 
 
 def _watch(wanted: Sequence) -> Iterable:

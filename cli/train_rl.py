@@ -40,7 +40,7 @@ settings, as key=value words after the options or as YAML in a file for --config
   device=auto  snapshot_every=1       a killed training goes on when it is started again like before
 
 engines:
-  local   --workers lanes in this process, each with a simulator process of its own
+  local   --workers lanes, several in processes of their own, each with a simulator process
   ray     the same lanes as actors of Ray (pip install 'apprentice[ray]'): started on this machine, on the
           loopback alone, or on a cluster that you run, with --address; the policy's folder must be there too
 

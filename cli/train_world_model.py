@@ -16,6 +16,9 @@ from typing import TYPE_CHECKING, Any
 from apprentice.robot.files import replacing
 
 if TYPE_CHECKING:
+    import torch
+
+    from apprentice.reward_models.resuming import State
     from apprentice.robot.spec import RobotSpec
     from apprentice.robot.types import Episode
 
@@ -60,15 +63,25 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--layers', type=int, default=2, help='of the predictor (default 2)')
     parser.add_argument('--seed', type=int, default=0)
     parser.add_argument('--threads', type=int, default=0, help='threads of torch (default: one per core)')
+    parser.add_argument(
+        '--snapshot-every', type=int, default=100, help='steps; beside it in OUT.training (default 100)'
+    )
 
 
 def run(args: argparse.Namespace) -> int:
-    """Encode every episode once, train with early stopping, write weights, model card and metrics."""
+    """Encode every episode once, train with early stopping, write weights, model card and metrics.
+
+    A killed training goes on when it is started again like before.
+    """
     import torch
     import torch._dynamo
     from tqdm import tqdm
 
+    from apprentice.learning import snapshot
+    from apprentice.learning.clone import training_folder
     from apprentice.learning.metrics_file import MetricsFile
+    from apprentice.learning.run_lock import lock_run
+    from apprentice.reward_models.resuming import Snapshots
     from apprentice.reward_models.world_model.clips import Clips
     from apprentice.reward_models.world_model.train import WorldModelConfig, train_world_model
     from apprentice.robot.parts import find_robot
@@ -93,8 +106,11 @@ def run(args: argparse.Namespace) -> int:
         bar = tqdm(episodes, desc='reading' if args.data else 'simulating', unit='episode', total=total)
         clips = Clips.of(bar, features, cameras, shortest=config.chunk + 1)
     args.out.mkdir(parents=True, exist_ok=True)
+    work = training_folder(args.out)
+    unfinished = work / 'snapshot'
     with (
-        contextlib.closing(MetricsFile(args.out / METRICS)) as metrics_file,
+        lock_run(work),
+        contextlib.closing(MetricsFile(args.out / METRICS, _steps_done(unfinished))) as metrics_file,
         tqdm(total=config.steps, desc='world model', unit='step') as shown,
     ):
 
@@ -104,13 +120,32 @@ def run(args: argparse.Namespace) -> int:
             if 'held_out' in metrics:
                 shown.set_postfix({name: f'{value:.4f}' for name, value in metrics.items()}, refresh=False)
 
-        report = train_world_model(clips, spec.gripper_mask, described, args.out, config, progress=progress)
+        def write(tensors: dict[str, torch.Tensor], state: dict[str, Any]) -> None:
+            metrics_file.sync()
+            snapshot.write(tensors, unfinished, state)
+
+        def newest() -> State | None:
+            found = snapshot.newest(unfinished)
+            return None if found is None else found[:2]
+
+        snapshots = Snapshots(write, newest, args.snapshot_every)
+        report = train_world_model(
+            clips, spec.gripper_mask, described, args.out, config, progress=progress, snapshots=snapshots
+        )
+        snapshot.remove(unfinished)
     _card(args, report, clips.cameras)
     print(
         f'world model in {args.out}: error {report["held_out_error"]:.4f} on held-out episodes, '
         f'{report["standing_still_error"]:.4f} for saying that nothing changes'
     )
     return 0
+
+
+def _steps_done(unfinished: Path) -> int:
+    from apprentice.learning import snapshot
+
+    found = snapshot.newest(unfinished)
+    return 0 if found is None else int(found[1]['step'])
 
 
 def _features(args: argparse.Namespace) -> tuple[Any, dict[str, Any]]:
@@ -155,7 +190,7 @@ def _episodes(args: argparse.Namespace, spec: RobotSpec) -> Iterator[tuple[Itera
 
 def _card(args: argparse.Namespace, report: dict[str, float], cameras: tuple[str, ...]) -> None:
     """README.md beside the weights."""
-    from apprentice.reward_models.files import read_json
+    from apprentice.reward_models.files import read_json, version_of
     from apprentice.reward_models.world_model.files import CONFIG
 
     config = read_json(args.out / CONFIG)
@@ -183,7 +218,7 @@ Reproduce:
 
 {count['parameters']} parameters, stored as float16; {count['frames']} steps of {count['episodes']} {source};
 cameras {', '.join(cameras)}; best of {count['steps']} steps at {count['best_step']}; {count['seconds']} s;
-sha256 {config['sha256'][:12]}. Licence: Apache-2.0, as the package; that of the features is their own.
+version {version_of(config)}. Licence: Apache-2.0, as the package; that of the features is their own.
 
 | on episodes that were held out | mean L1 of layer-normed features |
 |---|---|

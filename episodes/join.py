@@ -70,6 +70,7 @@ def read_episode(path: str | Path, spec: RobotSpec, salvage: bool = False) -> Ep
         robot=robot or spec.name,
         frames_dropped=int(dropped) if dropped is not None else log.frames_dropped(),
         weights_version=log.weights_version(start),
+        started=log.started * 1e-9,
     )
 
 

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from apprentice.episodes.lazy_frames import LazyFrames
+from apprentice.episodes.lerobot_features import CONTROL, INTERVENTION, OUTCOME, SUCCESS
 from apprentice.episodes.lerobot_frames import decode_images, video_frames
 from apprentice.episodes.lerobot_meta import LeRobotDatasetError, LeRobotEpisode, LeRobotMeta, read_table
 from apprentice.robot.feature_mapping import FeatureMapping
@@ -22,7 +23,6 @@ from apprentice.robot.resize import resize
 from apprentice.robot.spec import RobotSpec
 from apprentice.robot.types import Episode, Outcome, Source
 
-SUCCESS, INTERVENTION = 'next.success', 'intervention'
 _STAMP_S = 1e-4  # the tolerance of LeRobot
 
 
@@ -85,6 +85,9 @@ class LeRobotSource:
         human = np.ones(row.length, bool) if INTERVENTION not in table else table[INTERVENTION].astype(bool)
         human = human[last]
         begins = human & ~np.concatenate([[False], human[:-1]])
+        source = np.where(human, int(Source.HUMAN), int(Source.POLICY))
+        if CONTROL in table:  # a dataset exported here
+            source = table[CONTROL][last]
         images: dict[str, Any] = {
             camera.name: self._frames(number, camera.name, first) for camera in self.spec.cameras
         }
@@ -101,7 +104,7 @@ class LeRobotSource:
             images=images,
             state=self.state.to_robot(table[self.mapping.state])[first].astype(np.float32),
             action=self.action.to_robot(table[self.mapping.action])[last].astype(np.float32),
-            source=np.where(human, int(Source.HUMAN), int(Source.POLICY)).astype(np.uint8),
+            source=source.astype(np.uint8),
             takeover_id=np.where(human, np.cumsum(begins), 0).astype(np.int64),
             robot=self.spec.name,
         )
@@ -109,7 +112,8 @@ class LeRobotSource:
     def _columns(self, row: LeRobotEpisode) -> dict[str, np.ndarray]:
         """The columns that are no images, checked: [length] or [length, width]."""
         names = [self.mapping.state, self.mapping.action, 'timestamp', 'frame_index', 'task_index']
-        names += [name for name in (SUCCESS, INTERVENTION) if name in self.meta.features]
+        extras = (SUCCESS, INTERVENTION, CONTROL, OUTCOME)
+        names += [name for name in extras if name in self.meta.features]
         table = read_table(row.data, columns=names, filters=[('episode_index', '=', row.index)])
         if len(table) != row.length:
             raise LeRobotDatasetError(
@@ -172,6 +176,8 @@ class LeRobotSource:
 
     @staticmethod
     def _outcome(table: dict[str, np.ndarray]) -> Outcome:
+        if OUTCOME in table:  # exported here
+            return Outcome(int(table[OUTCOME][0]))
         if SUCCESS not in table:
             return Outcome.SUCCESS
         return Outcome.SUCCESS if bool(table[SUCCESS].any()) else Outcome.FAILURE

@@ -21,7 +21,7 @@ def video_frames(path: Path, times: np.ndarray, period: float) -> np.ndarray:
 
     Raises LeRobotDatasetError for a missing or damaged file and for a frame that is not there.
     """
-    av = _av()
+    av = import_av()
     try:
         with av.open(str(path)) as container:
             order = np.argsort(times, kind='stable')
@@ -76,7 +76,8 @@ def decode_images(encoded: Sequence[bytes | None], where: str) -> np.ndarray:
     return np.stack(images)
 
 
-def _av() -> Any:
+def import_av() -> Any:
+    """The module av. Raises ImportError that names the extra to install."""
     try:
         import av
     except ImportError:

@@ -5,11 +5,13 @@ from __future__ import annotations
 
 import functools
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
 
+from apprentice.episodes.facts import episode_folder
 from apprentice.episodes.join import read_episode
 from apprentice.episodes.labels import iter_sealed, label_path
 from apprentice.episodes.lerobot_dataset import LeRobotSource
@@ -49,3 +51,32 @@ def source_files(folder: str | Path) -> list[Path]:
         return sorted(path for path in folder.rglob('*') if path.is_file())
     sealed = list(iter_sealed(folder))
     return sorted([*sealed, *(label for label in map(label_path, sealed) if label.exists())])
+
+
+def read_named(path: Path, spec: RobotSpec) -> Episode:
+    """A sealed episode under the name of its file, which differs from its id where two have the same."""
+    return replace(read_episode(path, spec), episode_id=path.stem)
+
+
+def readers_by_name(folders: Iterable[str | Path], spec: RobotSpec) -> dict[str, Callable[[], Episode]]:
+    """Name of each sealed episode of ours in these folders -> what reads it.
+
+    A run folder stands for its folder ``episodes``. Raises ValueError for a folder that is missing or empty,
+    and for two episodes of one name.
+    """
+    places = [Path(folder) for folder in folders]
+    missing = [str(place) for place in places if not place.exists()]
+    if missing:
+        raise ValueError(
+            f'no episodes in {", ".join(missing)}: no such folder; run `apprentice demonstrate` first, or '
+            'write settings as key=value'
+        )
+    found: dict[str, Callable[[], Episode]] = {}
+    for place in map(episode_folder, places):
+        for path in iter_sealed(place):
+            if path.stem in found:
+                raise ValueError(f'two episodes are named {path.stem}; leave one of the folders out')
+            found[path.stem] = functools.partial(read_named, path, spec)
+    if not found:
+        raise ValueError(f'no episodes in {", ".join(map(str, places))}; record some first')
+    return found

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from apprentice.learning.guidance.accounting import BEFORE_TAKEOVER_S
 from apprentice.reward_models.base import RewardModelError, Trajectory
 from apprentice.reward_models.pipeline import RewardPipeline
 from apprentice.reward_models.revisions import effective
@@ -32,7 +33,7 @@ class AdvantageConfig:
 
     temperature: float = 0.3
     ceiling: float = 3.0
-    before_takeover_s: float = 1.5
+    before_takeover_s: float = BEFORE_TAKEOVER_S
     human_failed: float = 0.5
     model: str = ''
     rewards: str = ''
@@ -57,7 +58,7 @@ def potential(episode: Episode, model: str = '', config: AdvantageConfig | None 
     A successful end counts as 1, whatever the model says there.
     """
     samples = sorted(
-        (r.t1, _progress(r)) for r in _with_progress(episode, config) if not model or r.model == model
+        (r.t1, progress_of(r)) for r in _with_progress(episode, config) if not model or r.model == model
     )
     if not samples or not len(episode):
         return None
@@ -79,11 +80,11 @@ def _with_progress(episode: Episode, config: AdvantageConfig | None = None) -> l
         reward
         for reward in (config or AdvantageConfig()).counting(episode.rewards)
         if reward.kind in (RewardKind.PROGRESS_DELTA, RewardKind.ABS_PROGRESS)
-        and np.isfinite(_progress(reward))
+        and np.isfinite(progress_of(reward))
     ]
 
 
-def _progress(reward: Reward) -> float:
+def progress_of(reward: Reward) -> float:
     """The accumulated progress of a sample; a single-frame progress model reports it as its value."""
     if reward.kind == RewardKind.ABS_PROGRESS and not np.isfinite(reward.progress):
         return reward.value
@@ -94,7 +95,7 @@ def check_shaping(pipeline: RewardPipeline) -> None:
     """Raise RewardModelError for shaping that steps cannot be weighed by.
 
     A weight looks at the reward of the next few steps. Scores of single steps only mean something as the sum
-    to the end of the episode, and nobody collects statistics of them here.
+    to the end of the episode.
     """
     refused = pipeline.shaping.needs_returns()
     if refused or pipeline.shaping.of_scores:
@@ -102,7 +103,7 @@ def check_shaping(pipeline: RewardPipeline) -> None:
         raise RewardModelError(
             f'the learner weighs steps by the potential and cannot use the shaping {names}; begin shaping.'
             'transforms with apprentice.reward_models.shaping.potential:PotentialShaping and leave out '
-            'transforms of scores (PreferenceAsReward, ReNorm, Clip, Delta) and Normalise'
+            'transforms of scores (PreferenceAsReward, ReNorm, Clip, Delta)'
         )
 
 
@@ -134,6 +135,24 @@ def trajectory(
     )
 
 
+def weighed_steps(
+    episode: Episode, pipeline: RewardPipeline, config: AdvantageConfig | None = None
+) -> Trajectory | None:
+    """What steps are weighed by, which is also what ``Normalise`` learns its statistics from; None without
+    trust or measurements.
+
+    It says which steps were better, not whether it succeeded: a successful end counts as 1, and is not paid
+    on top. Raises RewardModelError as :func:`trajectory`.
+    """
+    steps = trajectory(episode, pipeline, config)
+    if steps is None or steps.trust <= 0:
+        return None
+    end = 1.0 if episode.outcome == Outcome.SUCCESS else steps.potential[-1]
+    return replace(
+        steps, potential=np.append(steps.potential[:-1], end), terminal=False, sparse=np.zeros(len(episode))
+    )
+
+
 def _gain(
     episode: Episode, horizon: int, config: AdvantageConfig, pipeline: RewardPipeline | None
 ) -> np.ndarray | None:
@@ -143,14 +162,9 @@ def _gain(
         phi = potential(episode, config.model, config)
         return None if phi is None else phi[np.minimum(np.arange(length) + horizon, length - 1)] - phi
     check_shaping(pipeline)
-    steps = trajectory(episode, pipeline, config)
-    if steps is None or steps.trust <= 0:
+    steps = weighed_steps(episode, pipeline, config)
+    if steps is None:
         return None
-    # which steps were better, not whether it succeeded: the end counts as 1, and is not paid on top
-    end = 1.0 if episode.outcome == Outcome.SUCCESS else steps.potential[-1]
-    steps = replace(
-        steps, potential=np.append(steps.potential[:-1], end), terminal=False, sparse=np.zeros(length)
-    )
     rewards = np.append(pipeline.shaping(steps), np.zeros(horizon))
     gain = np.zeros(length)
     for k in range(horizon):

@@ -10,12 +10,14 @@ from typing import Literal
 
 import numpy as np
 
-from apprentice.reward_models.base import RewardModelError
+from apprentice.reward_models.base import RewardModel, RewardModelError
 from apprentice.reward_models.calibration.calibrate import ALL, ScoreCalibrator
 from apprentice.reward_models.calibration.curve import Method
 from apprentice.reward_models.calibration.units import Units
+from apprentice.reward_models.online import score_episode
 from apprentice.reward_models.revisions import effective
 from apprentice.robot.types import Episode, Outcome, Reward, RewardKind
+from apprentice.sim.acting import ActedAttempt
 
 Target = Literal['done', 'progress']
 _NOT_YET, _DONE = 0.8, 0.95  # shares of a successful episode; between them nobody knows
@@ -81,6 +83,26 @@ def samples(episodes: Iterable[Episode], model: str, target: Target = 'done') ->
         )
     ((version, kind),) = found
     return Samples(np.array(values), np.array(targets), tuple(texts), used, version, kind)
+
+
+def scored(model: RewardModel, attempt: ActedAttempt) -> Episode:
+    """A simulated attempt as an episode that a reward model measured; without states and actions."""
+    count = len(attempt.stamps)
+    return Episode(
+        episode_id=f'{attempt.task}-{attempt.seed}',
+        task=attempt.text,
+        seed=attempt.seed,
+        outcome=Outcome.SUCCESS if attempt.success else Outcome.FAILURE,
+        end_cause=0,
+        eval_only=True,
+        stamps=attempt.stamps,
+        images={},
+        state=np.zeros((count, 0), np.float32),
+        action=np.zeros((count, 0), np.float32),
+        source=np.zeros(count, np.uint8),
+        takeover_id=np.zeros(count, np.int64),
+        rewards=score_episode(model, attempt.frames, list(attempt.stamps), attempt.text),
+    )
 
 
 def calibrate(

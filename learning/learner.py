@@ -5,54 +5,37 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from apprentice.episodes.files import EpisodeFileError
 from apprentice.episodes.join import read_episode
-from apprentice.episodes.labels import iter_sealed, read_label
+from apprentice.episodes.labels import read_label
 from apprentice.learning import snapshot
-from apprentice.learning.advantage import AdvantageConfig
+from apprentice.learning.admission import Admission
+from apprentice.learning.alarms import Alarms
+from apprentice.learning.fleet import Fleet, Member
 from apprentice.learning.health import Health, Obedience
+from apprentice.learning.learner_config import LearnerConfig as LearnerConfig
+from apprentice.learning.preference.online import OnlinePreference
 from apprentice.learning.replay import Replay, UnusableEpisode
-from apprentice.learning.rescore import FILE as LEDGER
 from apprentice.learning.reward_gate import RefusedReward, RewardGate
-from apprentice.learning.weighted_flow import WeightedFlow, WeightedFlowConfig
+from apprentice.learning.rl.choosing import Choosing
+from apprentice.learning.rl.online import OnlineCritics
+from apprentice.learning.weighted_flow import WeightedFlow
 from apprentice.learning.weights import Published, WeightStore
 from apprentice.policies import checkpoint
+from apprentice.policies.policy import FlowPolicy
 from apprentice.reward_models.base import RewardModelError
-from apprentice.reward_models.ledger import Ledger
 from apprentice.reward_models.pipeline import RewardPipeline
 from apprentice.robot.spec import RobotSpec
 from apprentice.robot.types import Episode, Outcome
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class LearnerConfig:
-    """How much is learned when.
-
-    Attributes:
-        updates_per_episode: gradient steps owed for each ingested episode.
-        publish_every: gradient steps between published versions.
-        warm_up: episodes before the first update.
-        force_rewards: learn also from reward models that a clock or a cosine beats.
-    """
-
-    updates_per_episode: int = 20
-    publish_every: int = 100
-    warm_up: int = 2
-    force_rewards: bool = False
-    human_share: float = 0.5
-    intervention_share: float = 0.5
-    advantage: AdvantageConfig = field(default_factory=AdvantageConfig)
-    algorithm: WeightedFlowConfig = field(
-        default_factory=lambda: WeightedFlowConfig(learning_rate=4e-4, batch=32, ema=0.99)
-    )
 
 
 class Learner:
@@ -62,6 +45,8 @@ class Learner:
         robot: robot the episodes were recorded on.
         run_dir: holds ``episodes``, ``weights`` and ``learner`` (the snapshot); an existing run goes on.
         starter: policy folder to start from.
+        robots: namespace -> run folder, of several robots whose ``episodes`` are learned from; default: the
+            one of ``run_dir``.
     """
 
     def __init__(
@@ -71,6 +56,7 @@ class Learner:
         starter: str | Path,
         config: LearnerConfig | None = None,
         seed: int = 0,
+        robots: Mapping[str, str | Path] | None = None,
     ):
         self.robot, self.run_dir, self.config = robot, Path(run_dir), config or LearnerConfig()
         self._starter = Path(starter)
@@ -78,17 +64,22 @@ class Learner:
         policy.spec.require(robot)
         self.store = WeightStore(self.run_dir / 'weights')
         self.algorithm = WeightedFlow(policy.train(), self.config.algorithm, seed)
-        # scores made again later; read only, `rescore_run` writes it
-        self.ledger = Ledger(self.run_dir / LEDGER)
+        self.fleet = Fleet(robots or {'': self.run_dir}, self.config.fleet)
+        self.admission = Admission(self.store, self._starter, self.algorithm, self.config.probe)
+        self._alarms = Alarms(self.run_dir / 'alarms.jsonl')
         pipeline = self.config.advantage.rewards
         self._pipeline = RewardPipeline.load(pipeline) if pipeline else None
         self._gate = RewardGate(self.config.force_rewards)
+        advantage, online, preference = self.config.advantage, self.config.online, self.config.preference
+        self.online = OnlineCritics(policy, online, advantage, self._pipeline, seed) if online else None
+        self.preference = OnlinePreference(policy, preference, seed) if preference else None
         self.replay = Replay(
             policy.spec,
             self.config.human_share,
             self.config.intervention_share,
-            self.config.advantage,
+            advantage,
             self._pipeline,
+            self.online.weigh if self.online else None,
         )
         self.obedience = Obedience()
         self._rng = np.random.default_rng(seed)
@@ -102,35 +93,68 @@ class Learner:
         self._resume()
 
     def _resume(self) -> None:
-        state = snapshot.restore(self.algorithm, self._snapshot)
-        if state is None:
+        found = snapshot.newest(self._snapshot)
+        if found is None:
             return
+        tensors, state, place = found
+        snapshot.put(self.algorithm, tensors, state, place)
+        for part, prefix in self._parts():
+            part.load_state_dict(snapshot.below(tensors, prefix))
         # the samples come back from the log; what was owed for them is known
-        for path in self._sealed():
-            if path.stem in state['episodes']:
+        for member, path in self.fleet.sealed():
+            key = member.key(path.stem)
+            if key in state['episodes']:
                 try:
-                    self._add(path)
+                    self._add(member, path)
                 except RefusedReward:  # said by the next look at the episodes, where a node can report it
-                    self._refused.add(path.stem)
+                    self._refused.add(key)
         self.owed = int(state['owed'])
         self._published_at = int(state['published_at'])
         self._rng.bit_generator.state = state['rng']
         log.info('resumed at step %d with %d episodes', self.algorithm.steps, self.episodes)
 
-    def _sealed(self) -> list[Path]:
-        return list(iter_sealed(self.run_dir / 'episodes'))
+    def _parts(self) -> list[tuple[OnlineCritics | OnlinePreference, str]]:
+        parts = [(self.online, 'online'), (self.preference, 'preference')]
+        return [(part, name) for part, name in parts if part is not None]
 
     def demonstrate(self, paths: Iterable[Path], progress: Callable[[int], None] = lambda n: None) -> int:
         """Add recorded demonstrations; returns how many were usable."""
-        count = 0
-        for path in paths:
+        return self.show((read_episode(path, self.robot) for path in paths), progress)
+
+    def show(self, episodes: Iterable[Episode], progress: Callable[[int], None] = lambda n: None) -> int:
+        """Add demonstrations; returns how many were usable."""
+        usable = []
+        episodes = iter(episodes)
+        while True:
             try:
-                self.replay.add(read_episode(path, self.robot), demonstration=True)
-                count += 1
-                progress(count)
+                episode = next(episodes, None)
+                if episode is None:
+                    break
+                self.replay.check(episode)
+                usable.append(episode)
             except (UnusableEpisode, EpisodeFileError, RewardModelError) as error:
                 log.warning('demonstration skipped: %s', error)
-        return count
+        if self.online is not None and usable:
+            self.online.fit(usable)
+        self._look_for_alarms()
+        kept = min(self.config.probe.held_out, len(usable) - 1) if usable else 0
+        for episode in usable[len(usable) - kept :]:
+            self.admission.probe.add(episode, held_out=True)
+        for count, episode in enumerate(usable[: len(usable) - kept], 1):
+            self._learn_of(episode, demonstration=True)
+            progress(count)
+        return len(usable) - kept
+
+    def _learn_of(self, episode: Episode, demonstration: bool = False) -> int:
+        """Into every part; the number of steps the flow learns of."""
+        self.replay.check(episode)
+        if self.online is not None:
+            self.online.add(episode, demonstration)
+        clean = bool(np.isfinite(episode.state).all() and np.isfinite(episode.action).all())
+        if self.preference is not None and not demonstration and clean:
+            self.preference.add(episode)
+        self.admission.probe.add(episode)
+        return self.replay.add(episode, demonstration)
 
     def ingest(self) -> list[str]:
         """Add every sealed episode not seen yet; returns their ids. Doing it twice changes nothing.
@@ -138,35 +162,51 @@ class Learner:
         Raises RefusedReward for an episode that a refused reward model would weigh.
         """
         added = []
-        rescored = self.ledger.refresh()
-        for path in self._sealed():
-            if path.stem not in self._seen:
-                if self._add(path):
-                    added.append(path.stem)
-                    if path.stem not in self._refused:  # else its updates were owed before
+        rescored = self.fleet.refresh()
+        for member, path in self.fleet.sealed():
+            key = member.key(path.stem)
+            if key not in self._seen:
+                if self._add(member, path):
+                    added.append(key)
+                    if key not in self._refused:  # else its updates were owed before
                         self.owed += self.config.updates_per_episode
-            elif path.stem in rescored or self._label(path) != self._seen[path.stem]:
+            elif key in rescored or self._label(key, path) != self._seen[key]:
                 # a person judged it after the fact, or a better reward model: its samples are weighted anew
-                self._add(path)
+                self._add(member, path)
         return added
 
-    def _label(self, path: Path) -> Outcome | None:
+    def take(self, episode: Episode) -> bool:
+        """:meth:`add` an episode that is in no log, and owe the updates for it."""
+        added = self.add(episode)
+        if added:
+            self.owed += self.config.updates_per_episode
+        return added
+
+    def _label(self, key: str, path: Path) -> Outcome | None:
         try:
             return read_label(path)
         except EpisodeFileError as error:
             log.error('%s', error)
-            return self._seen.get(path.stem)
+            return self._seen.get(key)
 
-    def _add(self, path: Path) -> bool:
-        self._seen[path.stem] = self._label(path)
+    def _add(self, member: Member, path: Path) -> bool:
+        key = member.key(path.stem)
+        self._seen[key] = self._label(key, path)
         try:
-            return self.add(self.ledger.apply(read_episode(path, self.robot)))
+            episode = member.read(path, self.robot)
+            added = self.add(episode)
         except EpisodeFileError as error:
             log.error('%s', error)
             return False
         except RefusedReward:
-            del self._seen[path.stem]  # it was not learned from, and is looked at again
+            del self._seen[key]  # it was not learned from, and is looked at again
             raise
+        if added and len(self.fleet.members) > 1:
+            self.fleet.count(member, episode)
+            self.replay.shares = self.fleet.shares()
+            if self.online is not None:
+                self.online.buffer.share(self.replay.shares)
+        return added
 
     def add(self, episode: Episode) -> bool:
         """Add one episode in memory; False if it cannot be learned from.
@@ -175,13 +215,15 @@ class Learner:
         """
         self._gate.check_episode(episode, self.config.advantage, self._pipeline)
         try:
-            useful = self.replay.add(episode)
+            useful = self._learn_of(episode)
         except RewardModelError as error:
             log.warning('%s: %s', episode.episode_id, error)
             return False
         except UnusableEpisode as error:
             log.info('%s', error)
             return False
+        finally:
+            self._look_for_alarms()
         self.episodes = self.replay.episodes
         self._obey()  # it may bring a reward model that a report has spoken of
         log.info(
@@ -202,6 +244,8 @@ class Learner:
         advantage = self.obedience.advantage(self.config.advantage, self._models())
         if advantage != self.replay.advantage:
             log.info('reward models count %.2g; everything is weighed anew', advantage.shaping_weight)
+            if self.online is not None:
+                self.online.believe(advantage)
             self.replay.reweigh(advantage)
 
     def _models(self) -> set[str]:
@@ -218,14 +262,49 @@ class Learner:
     @property
     def ready(self) -> bool:
         """Whether an update is owed and possible."""
-        return self.owed > 0 and self.episodes >= self.config.warm_up and not self.replay.empty
+        enough = self.episodes >= self.config.warm_up and not self.replay.empty
+        return self.owed > 0 and enough and not self.alarm
+
+    def _look_for_alarms(self) -> None:
+        for buffer in (self.replay, self.online.buffer if self.online is not None else None):
+            if buffer is not None and buffer.alarm:
+                episode_id, reason = buffer.alarm.split(': ', 1)
+                if self._alarms.sound(episode_id, buffer.alarm):
+                    log.error('learning stops: %s: %s', episode_id, reason)
+                buffer.alarm = ''
+
+    @property
+    def alarm(self) -> str:
+        """Why nothing is learned until a person has looked; empty: nothing is wrong."""
+        return self._alarms.text
+
+    def clear_alarm(self) -> list[str]:
+        """A person has looked: learning goes on; returns the episodes that it was about."""
+        return self._alarms.clear()
 
     def update(self) -> dict[str, float]:
-        """One gradient step."""
+        """One gradient step of the flow, and those of the critics that belong to it."""
+        metrics: dict[str, float] = {}
+        if self.online is not None:
+            if self.online.refresh_due:
+                self._refresh(self.online)
+            metrics |= self.online.update()
         batch = self.replay.sample(self.config.algorithm.batch, self._rng)
-        metrics = self.algorithm.update(batch, rate=min(1.0, (self.algorithm.steps + 1) / 20))
+        preferred = self.preference.loss(self.algorithm.policy) if self.preference else None
+        metrics |= self.algorithm.update(batch, min(1.0, (self.algorithm.steps + 1) / 20), preferred)
         self.owed -= 1
         return metrics
+
+    def _refresh(self, online: OnlineCritics) -> None:
+        online.refresh(self.algorithm.averaged)
+        self.replay.reweigh()
+        if self.preference is not None:
+            self.preference.refer_to(self.algorithm.averaged)
+
+    def acting(self) -> FlowPolicy | Choosing:
+        """What acts now: the averaged policy, with critics if there are any."""
+        averaged = self.algorithm.averaged
+        return averaged if self.online is None else self.online.choosing(averaged)
 
     @property
     def publish_due(self) -> bool:
@@ -233,15 +312,38 @@ class Learner:
         fresh = self.algorithm.steps - self._published_at
         return fresh >= self.config.publish_every or (fresh > 0 and self.owed <= 0)
 
-    def publish(self, metrics: dict[str, float] | None = None) -> Published:
-        """Publish the averaged weights and save a snapshot. Raises OSError when the disk is full."""
-        about = {'train_steps': self.algorithm.steps, 'episodes': self.episodes, 'name': 'learned'}
-        published = self.store.publish(self.algorithm.averaged, about)
+    def publish(self, metrics: dict[str, float] | None = None) -> Published | None:
+        """Publish the averaged weights and save a snapshot; None for a candidate that failed the probe set.
+
+        After several failures in a row training goes back to the newest version. Raises OSError when the disk
+        is full.
+        """
+        about: dict[str, Any] = {'train_steps': self.algorithm.steps, 'episodes': self.episodes}
+        found = self.admission.examine(self.algorithm.averaged, self.acting())
+        if not found.passed:
+            self._published_at = self.algorithm.steps  # the next candidate is as many updates away
+            if self.admission.exhausted:
+                log.error('training goes back to the newest version')
+                self._train_from(self.admission.last_good()[0])
+            self._note({**about, 'refused': found.reason})
+            return None
+        beside = self.online.beside() if self.online is not None else None
+        published = self.store.publish(self.algorithm.averaged, {**about, 'name': 'learned'}, beside)
+        self.admission.probe.accept(published.version)
         self._published_at = self.algorithm.steps
         self.save()
-        with open(self._metrics, 'a') as file:
-            file.write(json.dumps({**about, 'version': published.version, **(metrics or {})}) + '\n')
+        self._note({**about, 'name': 'learned', 'version': published.version, **(metrics or {})})
         return published
+
+    def _note(self, line: dict[str, Any]) -> None:
+        self.run_dir.mkdir(parents=True, exist_ok=True)
+        with open(self._metrics, 'a') as file:
+            file.write(json.dumps(line) + '\n')
+
+    def _train_from(self, policy: FlowPolicy) -> None:
+        self.algorithm.policy.load_state_dict(policy.state_dict())
+        self.algorithm.averaged.load_state_dict(policy.state_dict())
+        self.algorithm.optimizer.state.clear()
 
     def rollback(self) -> Published:
         """Publish the parent of the newest version again, as a new version, and train on from there.
@@ -254,9 +356,7 @@ class Learner:
         parent = self.store.describe(versions[-1]).parent
         # before the first version comes the starter
         policy, manifest = checkpoint.load(self.store.folder(parent) if parent else self._starter)
-        self.algorithm.policy.load_state_dict(policy.state_dict())
-        self.algorithm.averaged.load_state_dict(policy.state_dict())
-        self.algorithm.optimizer.state.clear()
+        self._train_from(policy)
         # its own parent, so that rolling back again goes further back
         about = {'parent': 0, **manifest['about'], 'name': f'rollback to {parent}'}
         published = self.store.publish(policy, about)
@@ -266,10 +366,14 @@ class Learner:
 
     def save(self) -> None:
         """Write the snapshot."""
-        snapshot.save(
-            self.algorithm,
+        tensors = snapshot.tensors_of(self.algorithm)
+        for part, prefix in self._parts():
+            tensors |= {f'{prefix}.{name}': tensor for name, tensor in part.state_dict().items()}
+        snapshot.write(
+            tensors,
             self._snapshot,
             {
+                'steps': self.algorithm.steps,
                 'episodes': sorted({*self._seen, *self._refused}),
                 'owed': self.owed,
                 'published_at': self._published_at,

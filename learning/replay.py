@@ -4,18 +4,29 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
 
-from apprentice.learning.advantage import AdvantageConfig, check_shaping, progress_models, step_weights
+from apprentice.learning.advantage import (
+    AdvantageConfig,
+    check_shaping,
+    progress_models,
+    step_weights,
+    weighed_steps,
+)
 from apprentice.learning.dataset import Chunks
+from apprentice.learning.fleet import split_counts
 from apprentice.policies.spec import PolicySpec
 from apprentice.reward_models.base import RewardModelError
 from apprentice.reward_models.pipeline import RewardPipeline
 from apprentice.robot.types import Episode, Source
 
 log = logging.getLogger(__name__)
+
+STOPPING_SHARE = 0.01
+_LIMIT = 20.0  # standard deviations; an action further out is a fault of a sensor or a unit
 
 
 class UnusableEpisode(ValueError):
@@ -29,6 +40,7 @@ class _Entry:
     useful: np.ndarray  # int rows with positive weight
     driven: int  # rows a person drove
     episode: Episode  # without its images, to weigh it anew
+    usable: np.ndarray  # bool rows whose chunk is finite and in range
 
 
 class Replay:
@@ -40,6 +52,11 @@ class Replay:
         intervention_share: share of that human part drawn from interventions, once there are any.
         rewards: calibrates and shapes what the reward models measured; None: their progress as it is.
 
+    Attributes:
+        shares: robot -> share of what is drawn of the online episodes, whose ids then begin with the robot
+            and a slash; empty: uniform.
+        alarm: why learning must stop until somebody has looked; whoever reads it empties it.
+
     Raises RewardModelError for a pipeline whose shaping cannot weigh steps.
     """
 
@@ -50,25 +67,31 @@ class Replay:
         intervention_share: float = 0.5,
         advantage: AdvantageConfig | None = None,
         rewards: RewardPipeline | None = None,
+        weigh: Callable[[Episode], np.ndarray] | None = None,
     ):
         if rewards is not None:
             check_shaping(rewards)
         self.spec = spec
         self._human_share, self._intervention_share = human_share, intervention_share
         self.advantage, self._rewards = advantage or AdvantageConfig(), rewards
+        self._weigh = weigh or self._step_weights
         self.models: set[str] = set()  # whose progress was in the episodes
         self._demonstrations: dict[str, _Entry] = {}
         self._online: dict[str, _Entry] = {}
-        self.quarantined = 0
+        self._quarantined: dict[str, int] = {}
+        self.shares: dict[str, float] = {}
+        self.alarm = ''
+        self._unsettled = False  # episodes came that the statistics of the shaping do not know
 
     def add(self, episode: Episode, demonstration: bool = False) -> int:
         """Add an episode, in place of an earlier one of that id; returns the number of useful samples.
 
-        Raises UnusableEpisode for an evaluation, another robot, a missing camera, or numbers that are
-        not finite (which are counted as quarantined).
+        Raises UnusableEpisode for an evaluation, another robot, a missing camera, or numbers that are not
+        finite or far out in more than 1 % of the steps, which also sets :attr:`alarm`. Of fewer the samples
+        that hold them are left out and counted.
         """
-        self._check(episode)
-        weight = step_weights(episode, self.spec.horizon, self.advantage, self._rewards)
+        usable = self.check(episode)
+        weight = self._weigh(episode) * usable
         chunks = Chunks.of(episode, self.spec.horizon, weight)
         human = episode.source == int(Source.HUMAN)
         useful = weight > 0
@@ -78,23 +101,43 @@ class Replay:
             np.flatnonzero(useful),
             int(human.sum()),
             replace(episode, images={}),
+            usable,
         )
         (self._demonstrations if demonstration else self._online)[episode.episode_id] = entry
         self.models |= progress_models(episode)
+        self._unsettled = self._rewards is not None and self._rewards.shaping.learns
         return len(entry.useful)
 
-    def reweigh(self, advantage: AdvantageConfig) -> None:
+    def _step_weights(self, episode: Episode) -> np.ndarray:
+        return step_weights(episode, self.spec.horizon, self.advantage, self._rewards)
+
+    def reweigh(self, advantage: AdvantageConfig | None = None) -> None:
         """Weigh everything anew, e.g. because a reward model is no longer believed."""
-        self.advantage = advantage
+        self.advantage = advantage or self.advantage
+        self._learn_shaping()
         for entry in self._entries():
             try:
-                weight = step_weights(entry.episode, self.spec.horizon, advantage, self._rewards)
+                weight = self._weigh(entry.episode)
             except RewardModelError as error:
                 log.warning('%s is left out: %s', entry.episode.episode_id, error)
                 weight = np.zeros(len(entry.episode), np.float32)
-            entry.chunks.weight = weight
+            weight = weight * entry.usable
+            entry.chunks.weight = weight.astype(np.float32)
             entry.useful = np.flatnonzero(weight > 0)
             entry.human = np.flatnonzero((entry.episode.source == int(Source.HUMAN)) & (weight > 0))
+
+    def _learn_shaping(self) -> None:
+        """Statistics of the shaping from all episodes that are held: after a restart they are the same."""
+        self._unsettled = False
+        if self._rewards is None or not self._rewards.shaping.learns:
+            return
+        steps = []
+        for entry in self._entries():
+            try:
+                steps.append(weighed_steps(entry.episode, self._rewards, self.advantage))
+            except RewardModelError:  # said where it is weighed
+                continue
+        self._rewards.shaping.learn(each for each in steps if each is not None)
 
     @property
     def episodes(self) -> int:
@@ -117,7 +160,8 @@ class Replay:
     def _entries(self) -> list[_Entry]:
         return [*self._demonstrations.values(), *self._online.values()]
 
-    def _check(self, episode: Episode) -> None:
+    def check(self, episode: Episode) -> np.ndarray:
+        """Samples that are of use, bool [T]. Raises UnusableEpisode for what :meth:`add` would refuse."""
         name = episode.episode_id
         if episode.eval_only:
             raise UnusableEpisode(f'{name} is an evaluation; held-out starts are never learned from')
@@ -130,12 +174,40 @@ class Replay:
         for camera, size in self.spec.cameras.items():
             if camera not in episode.images or episode.images[camera].shape[1:3] != size:
                 raise UnusableEpisode(f'{name} has no camera {camera!r} of {size}')
-        if not (np.all(np.isfinite(episode.state)) and np.all(np.isfinite(episode.action))):
-            self.quarantined += len(episode)
-            raise UnusableEpisode(f'{name} holds states or actions that are not finite; quarantined')
+        return self._usable(episode)
+
+    def _usable(self, episode: Episode) -> np.ndarray:
+        """Which samples are finite and in range, bool [T]; the others are quarantined."""
+        state, action = np.asarray(episode.state, np.float64), np.asarray(episode.action, np.float64)
+        target = action - np.where(self.spec.relative, state, 0.0)
+        with np.errstate(invalid='ignore'):
+            far = np.abs((target - self.spec.action.mean) / self.spec.action.std) <= _LIMIT
+        fine = np.isfinite(state).all(1) & far.all(1)  # what is no number is in no range
+        bad, name = int(np.sum(~fine)), episode.episode_id
+        if bad > STOPPING_SHARE * len(episode):
+            self._quarantined[name] = len(episode)
+            self.alarm = (
+                f'{name}: {bad} of {len(episode)} steps hold states or actions that are not finite or far '
+                'out; quarantined. Look at the sensors and the log, then call learner/clear_alarm'
+            )
+            raise UnusableEpisode(self.alarm)
+        # a chunk reaches over the next steps
+        rows = np.minimum(np.arange(len(fine))[:, None] + np.arange(self.spec.horizon), len(fine) - 1)
+        usable = fine[rows].all(1)
+        self._quarantined[name] = int(np.sum(~usable))
+        if bad:
+            log.warning('%s: %d of %d samples are quarantined', name, self._quarantined[name], len(usable))
+        return usable
+
+    @property
+    def quarantined(self) -> int:
+        """Samples that are not learned from because they hold numbers that are not finite or far out."""
+        return sum(self._quarantined.values())
 
     def sample(self, batch: int, rng: np.random.Generator) -> Chunks:
         """A batch of samples. Raises ValueError while there is nothing to draw from."""
+        if self._unsettled:
+            self.reweigh()
         demonstrated = [(e, e.human) for e in self._demonstrations.values() if len(e.human)]
         corrected = [(e, e.human) for e in self._online.values() if len(e.human)]
         useful = [(e, e.useful) for e in self._online.values() if len(e.useful)]
@@ -148,10 +220,23 @@ class Replay:
             (corrected, from_corrections),
             (useful, batch - from_people if (demonstrated or corrected) else batch),
         )
-        parts = [part for entries, n in counts if n and entries for part in _draw(entries, n, rng)]
+        parts = [part for entries, n in counts if n and entries for part in self._draw(entries, n, rng)]
         if not parts:
             raise ValueError('the replay buffer is empty: no demonstration and no useful episode yet')
         return Chunks.concatenate(parts)
+
+    def _draw(
+        self, entries: list[tuple[_Entry, np.ndarray]], n: int, rng: np.random.Generator
+    ) -> list[Chunks]:
+        """``n`` samples; of each robot its share, where there are several."""
+        groups: dict[str, list[tuple[_Entry, np.ndarray]]] = {}
+        for entry, rows in entries:
+            groups.setdefault(entry.episode.episode_id.rpartition('/')[0], []).append((entry, rows))
+        if not self.shares or not groups.keys() <= self.shares.keys():
+            return _draw(entries, n, rng)
+        counts = split_counts(n, [self.shares[name] for name in groups], rng)
+        drawn = zip(groups.values(), counts)
+        return [part for group, count in drawn if count for part in _draw(group, int(count), rng)]
 
 
 def _draw(entries: list[tuple[_Entry, np.ndarray]], n: int, rng: np.random.Generator) -> list[Chunks]:

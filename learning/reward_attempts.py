@@ -90,16 +90,16 @@ def attempts(
     """
     folder = cache or cache_folder() / 'reward_attempts'
     folder.mkdir(parents=True, exist_ok=True)
-    sources = _sources()
+    digest = sources()
     found = []
     with _Stage(robot) as stage:
         for one in watch(wanted):
-            key = hashlib.sha256(json.dumps([repr(one), robot, rate_hz, sources]).encode()).hexdigest()[:24]
+            key = hashlib.sha256(json.dumps([repr(one), robot, rate_hz, digest]).encode()).hexdigest()[:24]
             path = folder / f'{key}.npz'
-            attempt = _read(path)
+            attempt = kept_attempt(path)
             if attempt is None:
                 attempt = stage.act(one, rate_hz)
-                _write(path, attempt)
+                keep_attempt(path, attempt)
             found.append(attempt)
     return found
 
@@ -144,7 +144,7 @@ class _Stage(contextlib.AbstractContextManager):
         self.close()
 
 
-def _sources() -> str:
+def sources() -> str:
     """Hash over the files that frames depend on: those of another simulator are not taken for these."""
     digest, root = hashlib.sha256(), Path(apprentice.sim.__file__).parent
     files = [root / f'{name}.py' for name in _SIMULATOR]
@@ -159,7 +159,8 @@ _TEXTS = ('task', 'text', 'behaviour')
 _ARRAYS = ('stamps', 'frames', 'truth', 'solved', 'action')
 
 
-def _write(path: Path, attempt: ActedAttempt) -> None:
+def keep_attempt(path: Path, attempt: ActedAttempt) -> None:
+    """Write an attempt whole or not at all."""
     about = {name: getattr(attempt, name) for name in (*_TEXTS, 'seed', 'wrong')}
     with replacing(path) as temporary, open(temporary, 'wb') as file:
         arrays = {name: getattr(attempt, name) for name in _ARRAYS}
@@ -167,7 +168,7 @@ def _write(path: Path, attempt: ActedAttempt) -> None:
         np.savez_compressed(file, about=np.array(json.dumps(about)), **arrays)
 
 
-def _read(path: Path) -> ActedAttempt | None:
+def kept_attempt(path: Path) -> ActedAttempt | None:
     """The attempt of a file; None if it is not there or not whole."""
     try:
         with np.load(path, allow_pickle=False) as data:

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 import torch._dynamo  # before the first GL context, see docs/architecture.md
 
+from apprentice.learning.rl.choosing import Choosing
 from apprentice.policies import checkpoint
 from apprentice.policies.policy import FlowPolicy
 from apprentice.robot.parts import find_weights, share
@@ -56,9 +57,9 @@ def load_policy(name: str, spec: RobotSpec, seed: int = 0, head: str = '') -> Lo
     return LoadedPolicy(seeded(policy, seed, head), folder, digest, manifest['about'])
 
 
-def seeded(policy: FlowPolicy, seed: int = 0, head: str = '') -> SeededAct:
+def seeded(policy: FlowPolicy | Choosing, seed: int = 0, head: str = '') -> SeededAct:
     """The policy with noise drawn from ``seed`` and the turn alone: a chunk's noise is the same whatever
-    runs beside it. Raises ValueError for a negative seed.
+    runs beside it, unless critics explore. Raises ValueError for a negative seed.
     """
     if seed < 0:
         raise ValueError(f'seed {seed} of the sampling noise is negative; use 0 or more')
@@ -66,6 +67,9 @@ def seeded(policy: FlowPolicy, seed: int = 0, head: str = '') -> SeededAct:
     def act(observations: list[Observation], turns: list[Turn]) -> np.ndarray:
         mixed = [np.random.SeedSequence((seed, *turn)).generate_state(1, np.uint64)[0] for turn in turns]
         generators = [torch.Generator().manual_seed(int(each)) for each in mixed]
+        if isinstance(policy, Choosing):
+            elapsed = [step * policy.spec.action_dt for _, _, step in turns]
+            return policy.act_batch(observations, generators, elapsed_s=elapsed)
         return policy.act_batch(observations, generators, head=head or None)
 
     return SeededAct(act)

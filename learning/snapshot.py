@@ -95,7 +95,7 @@ def restore(
     if found is None:
         return None
     tensors, state, place = found
-    _put(algorithm, tensors, state, place)
+    put(algorithm, tensors, state, place)
     return state
 
 
@@ -136,6 +136,12 @@ def newest(
     return None
 
 
+def remove(folder: str | Path) -> None:
+    """Remove a snapshot, and the one before: the training is over."""
+    for place in (Path(folder), _previous(Path(folder))):
+        shutil.rmtree(place, ignore_errors=True)
+
+
 def _previous(folder: Path) -> Path:
     return folder.with_name(f'.{folder.name}.previous')
 
@@ -160,20 +166,23 @@ def _read(folder: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
     return load_file(folder / TENSORS), state
 
 
-def _put(
+def below(tensors: dict[str, torch.Tensor], part: str) -> dict[str, torch.Tensor]:
+    """Those of one part, by their names in it."""
+    return {k[len(part) + 1 :]: v for k, v in tensors.items() if k.startswith(f'{part}.')}
+
+
+def put(
     algorithm: WeightedFlow, tensors: dict[str, torch.Tensor], state: dict[str, Any], folder: Path
 ) -> None:
-    def part(name: str) -> dict[str, torch.Tensor]:
-        return {k[len(name) + 1 :]: v for k, v in tensors.items() if k.startswith(f'{name}.')}
-
+    """Put what :func:`newest` found into ``algorithm``. Raises ValueError if it does not fit."""
     try:
         for name, module in (('policy', algorithm.policy), ('average', algorithm.averaged)):
             own = module.state_dict()
-            values = part(name).items()
+            values = below(tensors, name).items()
             module.load_state_dict({k: as_shared(v, own[k]) if k in own else v for k, v in values})
         trained = [p for group in algorithm.optimizer.param_groups for p in group['params']]
         moments: dict[int, dict[str, torch.Tensor]] = {}
-        for key, value in part('optimizer').items():
+        for key, value in below(tensors, 'optimizer').items():
             index, _, name = key.partition('.')
             like = trained[int(index)]
             value = as_shared(value, like) if value.shape == like.shape else value

@@ -28,6 +28,8 @@ from apprentice.policies.flow import sample_time
 from apprentice.policies.policy import FlowPolicy
 from apprentice.policies.prefix import Inputs, Prefix
 
+Losses = tuple[torch.Tensor, dict[str, float]]  # a loss, and metrics of it
+
 
 @dataclass(frozen=True)
 class WeightedFlowConfig:
@@ -193,8 +195,13 @@ class WeightedFlow:
             None if delay is None else delay.unflatten(0, several),
         )
 
-    def update(self, batch: Chunks, rate: float = 1.0) -> dict[str, float]:
+    def update(
+        self, batch: Chunks, rate: float = 1.0, also: Callable[[], Losses] | None = None
+    ) -> dict[str, float]:
         """One gradient step on ``batch`` at ``rate`` times the learning rate; returns metrics.
+
+        Args:
+            also: a further loss of the same policy, added to this one, and its metrics.
 
         A step whose loss or gradient is not finite is skipped and reported, never applied.
         """
@@ -204,7 +211,13 @@ class WeightedFlow:
         self.optimizer.zero_grad(set_to_none=True)
         losses['loss'].backward()
         parts = {name: float(value.detach()) for name, value in losses.items()}
-        return {**parts, **self.apply(parts['loss'], rate)}
+        whole = parts['loss']
+        if also is not None:
+            further, metrics = also()
+            further.backward()
+            parts |= metrics
+            whole += float(further.detach())
+        return {**parts, **self.apply(whole, rate)}
 
     def apply(self, loss: float, rate: float = 1.0) -> dict[str, float]:
         """Step with the gradients there are; those of a ``loss`` that is not finite are thrown away."""

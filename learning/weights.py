@@ -47,13 +47,19 @@ class WeightStore:
     def folder(self, version: int) -> Path:
         return self.root / f'v{version:06d}'
 
-    def publish(self, policy: FlowPolicy, about: dict[str, Any]) -> Published:
-        """Write the next version. Raises OSError (disk full) with nothing half written."""
+    def publish(
+        self, policy: FlowPolicy, about: dict[str, Any], beside: checkpoint.Beside | None = None
+    ) -> Published:
+        """Write the next version. Raises OSError (disk full) with nothing half written.
+
+        Args:
+            beside: see :func:`~apprentice.policies.checkpoint.save`.
+        """
         known = self.versions()
         parent = known[-1] if known else 0
         version = parent + 1
         about = {**about, 'version': version, 'parent': about.get('parent', parent)}
-        checkpoint.save(policy, self.folder(version), about)
+        checkpoint.save(policy, self.folder(version), about, beside)
         for old in known[: max(0, len(known) + 1 - self._keep)]:
             shutil.rmtree(self.folder(old), ignore_errors=True)
         return self.describe(version)

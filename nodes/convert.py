@@ -8,11 +8,12 @@ from collections.abc import Sequence
 
 import numpy as np
 from apprentice_interfaces.msg import ActionChunk as ActionChunkMsg
-from apprentice_interfaces.msg import RewardHealth, RewardSample
+from apprentice_interfaces.msg import PreferenceAnswer, PreferencePair, RewardHealth, RewardSample
 from builtin_interfaces.msg import Time
 from sensor_msgs.msg import Image, JointState
 from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
 
+from apprentice.episodes.answers import CHOICES, Answer, Stretch, StretchPair
 from apprentice.episodes.messages import MessageError, rgb
 from apprentice.reward_models.monitor.monitor import Report
 from apprentice.robot.types import ActionChunk, Reward, RewardKind
@@ -204,3 +205,43 @@ def quaternion(rotation: np.ndarray) -> tuple[float, float, float, float]:
     y = np.copysign(y, rotation[0, 2] - rotation[2, 0])
     z = np.copysign(z, rotation[1, 0] - rotation[0, 1])
     return float(w), float(x), float(y), float(z)
+
+
+def pair_msg(pair: StretchPair, stamp: float) -> PreferencePair:
+    """A pair of stretches to compare."""
+    message = PreferencePair(
+        pair_id=pair.pair_id,
+        instruction=pair.instruction,
+        left_episode=pair.left.episode,
+        left_begin=pair.left.begin,
+        left_end=pair.left.end,
+        right_episode=pair.right.episode,
+        right_begin=pair.right.begin,
+        right_end=pair.right.end,
+        information=pair.information,
+    )
+    message.header.stamp = stamp_of(stamp)
+    return message
+
+
+def pair_of(message: PreferencePair) -> StretchPair:
+    """Back again. Raises ValueError for stretches that cannot be."""
+    left = Stretch(message.left_episode, message.left_begin, message.left_end)
+    right = Stretch(message.right_episode, message.right_begin, message.right_end)
+    return StretchPair(message.instruction, left, right, message.information)
+
+
+def answer_msg(answer: Answer, stamp: float) -> PreferenceAnswer:
+    """What a person said of a pair."""
+    message = PreferenceAnswer(
+        pair=pair_msg(answer.pair, stamp), answer=CHOICES.index(answer.choice), person=answer.person
+    )
+    message.header.stamp = stamp_of(stamp)
+    return message
+
+
+def answer_of(message: PreferenceAnswer) -> Answer:
+    """Back again. Raises ValueError for a pair or an answer that cannot be."""
+    if message.answer >= len(CHOICES):
+        raise ValueError(f'answer {message.answer} is unknown; use LEFT, RIGHT, EQUAL or CANNOT_TELL')
+    return Answer(pair_of(message.pair), CHOICES[message.answer], message.person)

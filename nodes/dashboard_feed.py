@@ -7,22 +7,19 @@ hundreds of callbacks: these subscriptions stay out of the executor and are empt
 
 from __future__ import annotations
 
-import io
 import math
 import struct
 import time
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
-from PIL import Image as Picture
 from rclpy.callback_groups import CallbackGroup
 from rclpy.node import Node
 from rclpy.qos import HistoryPolicy, QoSProfile, ReliabilityPolicy
-from rclpy.serialization import deserialize_message
 from sensor_msgs.msg import Image
 
-from apprentice.nodes.convert import MessageError, image_array
+from apprentice.episodes.messages import MessageError, decode_image
+from apprentice.episodes.pictures import jpeg
 from apprentice.nodes.dashboard_state import Rate, finite
 
 # as deep as a simulator that runs many times faster than real time fills it between two looks
@@ -97,18 +94,18 @@ class CameraFeed:
         """Header and JPEG of the newest frame, None if there is no new one, none wanted or none due."""
         self._feed.poll()
         now = time.monotonic()
-        # a tenth of a period early is on time: a camera of just this rate must not lose every other frame
-        if self._newest is None or not wanted or now < self._due - 0.1 * self._period:
+        # somewhat early is on time: a camera of just this rate must not lose frames to its own jitter
+        if self._newest is None or not wanted or now < self._due - 0.4 * self._period:
             return None
         self._due = max(self._due + self._period, now)
         data, self._newest = self._newest, None
         try:
-            jpeg = encode(image_array(deserialize_message(data, Image)))
+            picture = jpeg(decode_image(data))
         except MessageError as error:
             self._error = str(error)
             return None
         self._error = ''
-        return FRAME_HEADER.pack(self._index, self._stamp) + jpeg
+        return FRAME_HEADER.pack(self._index, self._stamp) + picture
 
     def report(self) -> dict[str, Any]:
         report: dict[str, Any] = {**self._rate.report(), 'error': self._error}
@@ -122,11 +119,3 @@ def stamp_of_raw(data: bytes) -> float:
     """The header stamp [s] of a serialised (CDR) message that begins with a std_msgs/Header."""
     sec, nanosec = struct.unpack_from('<iI' if data[1] & 1 else '>iI', data, 4)
     return sec + nanosec * 1e-9
-
-
-def encode(image: np.ndarray) -> bytes:
-    """uint8 [H, W, 3] RGB as JPEG; small pictures are hardly compressed."""
-    buffer = io.BytesIO()
-    small = image.shape[1] <= 160  # shown enlarged: artefacts would be too
-    Picture.fromarray(image).save(buffer, 'JPEG', quality=95 if small else 80, subsampling=0 if small else 2)
-    return buffer.getvalue()

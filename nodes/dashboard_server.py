@@ -1,71 +1,55 @@
 # Copyright 2026 The Apprentice authors. SPDX-License-Identifier: Apache-2.0
-"""The dashboard's web side: three static files and a websocket, in a thread of its own.
-
-Every page has one slot per kind of message. A newer message replaces an unsent older one, so a slow
-page sees fewer frames and never old ones.
-"""
+"""The dashboard's web side, in a thread of its own: files, the routes of its panels and a websocket."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import errno
-import hmac
-import ipaddress
 import itertools
 import json
 import logging
 import socket
+import ssl
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 from aiohttp import WSMsgType, web
 
-FILES = {'/': 'index.html', '/app.js': 'app.js', '/style.css': 'style.css'}
+from apprentice.nodes.dashboard_access import Access, Asking, is_loopback
+from apprentice.nodes.dashboard_clients import Client, Clients, keep_fresh
+from apprentice.nodes.dashboard_lease import Bucket, Lease
+from apprentice.nodes.dashboard_panels import Action, Panel, Press
+
+KINDS = {'.js': 'text/javascript', '.css': 'text/css', '.html': 'text/html'}
 HEADERS = {
     'Cache-Control': 'no-cache',
     'Content-Security-Policy': "default-src 'self'; img-src 'self' data: blob:; connect-src 'self' ws: wss:;"
-    " frame-ancestors 'none'",
+    " frame-ancestors 'none'; base-uri 'none'; form-action 'self'",
     'X-Content-Type-Options': 'nosniff',
     'Referrer-Policy': 'no-referrer',
 }
-MAX_CLIENTS = 16
-MAX_SLOTS = 64
-
-
-class Client:
-    """One open page: its connection, what it may do and what is waiting to be sent to it."""
-
-    def __init__(self, number: int, connection: web.WebSocketResponse, refusal: str):
-        self.number = number
-        self.connection = connection
-        self.refusal = refusal  # why it may not control, empty if it may
-        self.slots: dict[str, str | bytes] = {}
-        self.ready = asyncio.Event()
-        self.behind = True  # lacks curve increments: needs the whole curve
-
-    def put(self, key: str, payload: str | bytes) -> None:
-        """Fill a slot, replacing what was not sent yet."""
-        if key in self.slots or len(self.slots) < MAX_SLOTS:
-            self.slots[key] = payload
-            self.ready.set()
+MAX_PAGES = 16  # of other machines; as many again of this one, so that strangers cannot lock it out
+MAX_MESSAGE_BYTES = 4096
+LEASE_LOOK_S = 0.5
 
 
 class Server:
     """HTTP and websocket on a listening socket.
 
     Args:
-        listener: bound socket, see :func:`listen`.
-        folder: holds index.html, app.js and style.css.
+        listener: bound socket, see ``dashboard_socket.listen``.
+        folder: holds index.html, every .js and .css, and the files of panels.
         hello: first message of every connection.
-        token: pages of other machines may control only with it; empty: they never may.
-        on_change: called in the server's thread when pages come or go.
-        on_control: called in the server's thread with (client number, action, instruction typed).
+        access: who may watch and control.
+        panels: what they add is served and their actions are offered.
+        on_change: called in the server's thread when a page came (True) or went, with its number.
+        on_press: called in the server's thread with what a person did and may do.
+        tls: certificate for https, None for http.
 
-    ``publish*``, ``wants``, ``behind`` and ``reply`` may be called from any thread.
+    ``pages`` may be asked from any thread, and so may ``publish*`` and ``reply`` be called.
     """
 
     def __init__(
@@ -73,14 +57,28 @@ class Server:
         listener: socket.socket,
         folder: Path,
         hello: dict[str, Any],
-        token: str,
-        on_change: Callable[[], None],
-        on_control: Callable[[int, str, str], None],
+        access: Access,
+        panels: Sequence[Panel],
+        on_change: Callable[[bool, int], None],
+        on_press: Callable[[Action, Press], None],
+        tls: ssl.SSLContext | None = None,
     ):
-        self._listener, self._hello, self._token = listener, hello, token
-        self._on_change, self._on_control = on_change, on_control
-        self._pages = {path: (folder / name).read_text(encoding='utf-8') for path, name in FILES.items()}
-        self._clients: dict[int, Client] = {}
+        self._listener, self._hello, self._access, self._tls = listener, hello, access, tls
+        self._on_change, self._on_press = on_change, on_press
+        names = {f'/{path.name}': path.name for path in folder.iterdir() if path.suffix in ('.js', '.css')}
+        self._routes: dict[str, Any] = {}
+        self._actions: dict[str, Action] = {}
+        names['/'] = 'index.html'
+        for panel in panels:
+            names.update(panel.files)
+            self._routes.update(panel.routes)
+            self._actions.update(panel.actions)
+        self._files = {path: (folder / name).read_bytes() for path, name in names.items()}
+        self._kinds = {path: KINDS[Path(name).suffix] for path, name in names.items()}
+        self.pages = Clients()
+        self._lease = Lease()
+        self._told: tuple[int, str] | None = None
+        self._requests: dict[str, Bucket] = {}
         self._numbers = itertools.count(1)
         self._loop = asyncio.new_event_loop()
         self._stopped = asyncio.Event()
@@ -95,58 +93,21 @@ class Server:
         self._thread.join(timeout=5.0)
         self._listener.close()
 
-    @property
-    def clients(self) -> int:
-        """Number of open pages."""
-        return len(self._clients)
-
-    @property
-    def behind(self) -> bool:
-        """True if a page needs the whole curve."""
-        return any(client.behind for client in list(self._clients.values()))
-
-    def wants(self, key: str) -> bool:
-        """True if a page has room for a message of this kind: only then is it worth making."""
-        return any(key not in client.slots for client in list(self._clients.values()))
-
     def publish(self, key: str, payload: str | bytes) -> None:
         """Send the newest message of a kind to every page."""
-        self._call(self._deliver, key, payload)
+        self._call(self.pages.deliver, key, payload)
 
     def publish_curves(self, payload: str, full: bool, restart: bool = False) -> None:
-        """Send an increment to the pages that are up to date, or the whole curve to those behind.
-
-        With ``restart`` the whole curve goes to every page.
-        """
-        self._call(self._deliver_curves, payload, full, restart)
+        """Send an increment of the curves, see :meth:`Clients.deliver_curves`."""
+        self._call(self.pages.deliver_curves, payload, full, restart)
 
     def reply(self, number: int, action: str, ok: bool, message: str) -> None:
-        """Answer a control message."""
-        text = json.dumps({'type': 'reply', 'action': action, 'ok': ok, 'message': message})
-        self._call(self._deliver_reply, number, text)
+        """Answer what a page asked for."""
+        self._call(self.pages.reply, number, action, ok, message)
 
     def _call(self, function: Callable[..., None], *arguments: Any) -> None:
         with contextlib.suppress(RuntimeError):  # the loop has ended
             self._loop.call_soon_threadsafe(function, *arguments)
-
-    def _deliver(self, key: str, payload: str | bytes) -> None:
-        for client in self._clients.values():
-            client.put(key, payload)
-
-    def _deliver_curves(self, payload: str, full: bool, restart: bool) -> None:
-        for client in self._clients.values():
-            if full:
-                if restart or client.behind:
-                    client.behind = False
-                    client.put('curves', payload)
-            elif 'curves' in client.slots:
-                client.behind = True  # an increment must not replace another
-            elif not client.behind:
-                client.put('curves', payload)
-
-    def _deliver_reply(self, number: int, text: str) -> None:
-        if number in self._clients:
-            self._clients[number].put(f'reply {next(self._numbers)}', text)
 
     def _run(self) -> None:
         asyncio.set_event_loop(self._loop)
@@ -158,124 +119,163 @@ class Server:
     async def _serve(self) -> None:
         # malformed requests of strangers are not worth a traceback on the robot's console
         logging.getLogger('aiohttp.server').setLevel(logging.CRITICAL)
-        application = web.Application()
-        for path in FILES:
-            application.router.add_get(path, self._page)
+        application = web.Application(middlewares=[self._admit], client_max_size=MAX_MESSAGE_BYTES)
+        for path in self._files:
+            application.router.add_get(path, self._file)
+        for path, handler in self._routes.items():
+            application.router.add_get(path, handler)
         application.router.add_get('/ws', self._websocket)
         runner = web.AppRunner(application, access_log=None, handle_signals=False, shutdown_timeout=1.0)
         await runner.setup()
-        await web.SockSite(runner, self._listener).start()
+        await web.SockSite(runner, self._listener, ssl_context=self._tls).start()
+        watching = asyncio.create_task(self._watch_lease())
         await self._stopped.wait()
-        for client in list(self._clients.values()):
+        watching.cancel()
+        for client in self.pages:
             with contextlib.suppress(Exception):
                 await asyncio.wait_for(client.connection.close(code=1001), 0.5)
         await runner.cleanup()
 
-    async def _page(self, request: web.Request) -> web.Response:
-        kinds = {'.js': 'text/javascript', '.css': 'text/css'}
-        kind = kinds.get(Path(request.path).suffix, 'text/html')
-        return web.Response(text=self._pages[request.path], content_type=kind, headers=HEADERS)
+    # What every request passes.
+
+    @web.middleware
+    async def _admit(self, request: web.Request, handler: Any) -> web.StreamResponse:
+        asking, websocket = _asking(request), request.path == '/ws'
+        refusal = self._access.watch_refusal(asking, websocket)
+        if refusal:
+            raise web.HTTPForbidden(text=refusal)
+        if len(self._requests) > 256:
+            self._requests.clear()
+        if not self._requests.setdefault(asking.peer, Bucket(60.0, 120.0)).take():
+            raise web.HTTPTooManyRequests(text='too many requests; wait a second')
+        response = await handler(request)
+        if not response.prepared:
+            response.headers.update({k: v for k, v in HEADERS.items() if k not in response.headers})
+        return response
+
+    async def _file(self, request: web.Request) -> web.Response:
+        kind = self._kinds[request.path]
+        return web.Response(body=self._files[request.path], content_type=kind, charset='utf-8')
 
     async def _websocket(self, request: web.Request) -> web.StreamResponse:
-        origin = request.headers.get('Origin')
-        if origin is not None and urlsplit(origin).netloc.lower() != request.host.lower():
-            raise web.HTTPForbidden(text='cross-origin websocket refused; open the page from this address')
-        if len(self._clients) >= MAX_CLIENTS:
-            raise web.HTTPServiceUnavailable(text=f'{MAX_CLIENTS} pages are open already; close one')
-        connection = web.WebSocketResponse(heartbeat=5.0, compress=False, max_msg_size=4096)
+        asking = _asking(request)
+        here = is_loopback(asking.peer)
+        if sum(is_loopback(client.asking.peer) == here for client in self.pages) >= MAX_PAGES:
+            raise web.HTTPServiceUnavailable(text=f'{MAX_PAGES} pages are open already; close one')
+        connection = web.WebSocketResponse(heartbeat=5.0, compress=False, max_msg_size=MAX_MESSAGE_BYTES)
         await connection.prepare(request)
-        client = Client(next(self._numbers), connection, self._refusal(request))
-        client.put('hello', json.dumps({**self._hello, 'control': client.refusal or None}))
-        self._clients[client.number] = client
-        self._on_change()
-        sender = asyncio.create_task(self._send(client))
+        keep_fresh(request)
+        client = Client(next(self._numbers), connection, asking)
+        client.refusal = self._access.control_refusal(asking, '')
+        client.put('hello', json.dumps({**self._hello, **self._about(client)}))
+        client.put('controls', self._controls())
+        self.pages.add(client)
+        self._on_change(True, client.number)
+        sender = asyncio.create_task(client.send())
         try:
             async for message in connection:
                 if message.type == WSMsgType.TEXT:
                     self._receive(client, message.data)
         finally:
-            del self._clients[client.number]
+            self.pages.remove(client)
             sender.cancel()
-            self._on_change()
+            self._on_change(False, client.number)
         return connection
 
-    async def _send(self, client: Client) -> None:
-        with contextlib.suppress(ConnectionError):
-            while True:
-                await client.ready.wait()
-                client.ready.clear()
-                while client.slots:
-                    payload = client.slots.pop(next(iter(client.slots)))
-                    if isinstance(payload, bytes):
-                        await client.connection.send_bytes(payload)
-                    else:
-                        await client.connection.send_str(payload)
+    # What a page says.
 
     def _receive(self, client: Client, text: str) -> None:
+        reply = partial(self.pages.reply, client.number)
         try:
-            message = json.loads(text)
-            action, task = str(message['action']), str(message.get('task', ''))[:200]
-        except (ValueError, KeyError, TypeError):
-            self.reply(client.number, '', False, 'not understood: send {"action": "<name>"}')
+            fields = json.loads(text)
+            name = fields.pop('action')
+            if not isinstance(name, str):
+                raise TypeError
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+            if client.messages.take():
+                reply('', False, 'not understood: send {"action": "<name>"}')
             return
-        if client.refusal:
-            self.reply(client.number, action, False, client.refusal)
-        else:
-            self._on_control(client.number, action, task)
+        action = self._actions.get(name)
+        bucket = client.urgent if action and action.open else client.messages
+        if not bucket.take():
+            if client.warned.take():
+                reply('', False, 'too many messages; some were not heard')
+            return
+        match name:
+            case 'identify':
+                self._identify(client, fields)
+            case 'beat':
+                self._lease.beat(client.number)
+            case 'take':
+                refusal = client.refusal or self._take(client)
+                reply(name, not refusal, refusal)
+            case 'give':
+                self._lease.give_back(client.number)
+                self._tell()
+            case _ if action is None:
+                reply(name, False, f'unknown action {name!r}')
+            case _:
+                refusal = '' if action.open else client.refusal
+                if not refusal and not action.open and not action.shared:
+                    refusal = self._take(client)
+                if refusal:
+                    reply(name, False, refusal)
+                    return
+                answer = partial(self.reply, client.number, name)
+                self._on_press(action, Press(client.number, client.name, fields, answer))
 
-    def _refusal(self, request: web.Request) -> str:
-        """Why this page may not control the robot, empty if it may."""
-        given = request.query.get('token', '')
-        if self._token and hmac.compare_digest(given.encode(), self._token.encode()):
-            return ''
-        proxied = 'Forwarded' in request.headers or 'X-Forwarded-For' in request.headers
-        # a foreign name that resolves to this machine (DNS rebinding) passes the origin check: numbers only
-        if _is_loopback(request.remote or '') and _is_local_name(request.host) and not proxied:
-            return ''
-        if self._token:
-            return 'view only: open the page with ?token=<the token of the dashboard node>'
-        return 'view only: controls work on the robot computer; for others start with token:=<secret>'
+    def _identify(self, client: Client, fields: Mapping[str, Any]) -> None:
+        """A page says whose it is, and its token. A wrong token costs a second of silence."""
+        texts = {name: str(fields.get(name) or '')[:100].strip() for name in ('token', 'key', 'name')}
+        client.key, client.name = texts['key'], texts['name'][:40] or client.name
+        client.refusal = self._access.control_refusal(client.asking, texts['token'])
+        if client.refusal and texts['token']:
+            client.messages = Bucket(1.0, 1.0)  # guessing is slow from now on
+        client.put('you', json.dumps({'type': 'you', **self._about(client)}))
+        holder = self._lease.holder
+        if holder and holder.client == client.number:
+            holder.name = client.name
+            self._tell()
+        elif holder and holder.key == client.key != '' and holder.client not in self.pages:
+            self._take(client)
+
+    def _about(self, client: Client) -> dict[str, Any]:
+        return {'client': client.number, 'name': client.name, 'control': client.refusal or None}
+
+    def _take(self, client: Client) -> str:
+        refusal = self._lease.take(client.number, client.key, client.name, self.pages.__contains__)
+        self._tell()
+        return refusal
+
+    def _controls(self) -> str:
+        holder = self._lease.holder
+        return json.dumps(
+            {
+                'type': 'controls',
+                'client': holder.client if holder else None,
+                'name': holder.name if holder else None,
+            }
+        )
+
+    def _tell(self) -> None:
+        """Tell every page who has the controls, if that changed."""
+        holder = self._lease.holder
+        now = (holder.client, holder.name) if holder else None
+        if now != self._told:
+            self._told = now
+            self.pages.deliver('controls', self._controls())
+
+    async def _watch_lease(self) -> None:
+        while True:
+            await asyncio.sleep(LEASE_LOOK_S)
+            self._tell()
 
 
-def _is_loopback(address: str) -> bool:
-    try:
-        return ipaddress.ip_address(address.split('%')[0]).is_loopback
-    except ValueError:
-        return False
-
-
-def _is_local_name(host: str) -> bool:
-    name = urlsplit(f'//{host}').hostname or ''
-    if name == 'localhost':
-        return True
-    try:
-        ipaddress.ip_address(name)
-    except ValueError:
-        return False
-    return True
-
-
-def listen(host: str, port: int) -> socket.socket:
-    """A socket bound to host and port. Raises OSError whose text names the cause and the remedy."""
-    try:
-        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-    except socket.gaierror as error:
-        raise OSError(
-            f'host {host!r} is not an address of this machine ({error.strerror}); '
-            'pass host:=127.0.0.1 or host:=0.0.0.0'
-        ) from None
-    listener = socket.socket(family, kind, protocol)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        listener.bind(address)
-        listener.listen(32)
-    except OSError as error:
-        listener.close()
-        remedies = {
-            errno.EADDRINUSE: f'port {port} is already in use; pass port:=<other>, or port:=0 for a free one',
-            errno.EACCES: f'port {port} needs privileges; pass port:=<number above 1023>',
-        }
-        text = remedies.get(error.errno or 0)
-        text = text or f'cannot listen on {host}:{port} ({error.strerror}); pass host:=127.0.0.1'
-        raise OSError(text) from None
-    return listener
+def _asking(request: web.Request) -> Asking:
+    return Asking(
+        peer=(request.remote or '').removeprefix('::ffff:'),
+        host=request.host.lower(),
+        origin=request.headers.get('Origin'),
+        secure=request.secure,
+        proxied='Forwarded' in request.headers or 'X-Forwarded-For' in request.headers,
+    )

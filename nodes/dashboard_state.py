@@ -8,11 +8,10 @@ import time
 from collections import deque
 from typing import Any
 
-from apprentice_interfaces.msg import ControlState, EpisodeState, RewardSample
+from apprentice_interfaces.msg import ControlState, EpisodeState
 from diagnostic_msgs.msg import DiagnosticArray
 
 from apprentice.learning.statistics import wilson
-from apprentice.nodes.convert import seconds
 from apprentice.robot.types import ControlMode, Outcome
 
 PHASES = ('IDLE', 'RESETTING', 'READY', 'RUNNING', 'ENDED')
@@ -21,8 +20,8 @@ SEVERITY = ('gone', 'error', 'stale', 'warn', 'ok')
 CLAMPS = ('position', 'velocity', 'jump', 'nonfinite')
 GONE_AFTER_S = 3.0
 GATE_GONE_AFTER_S = 1.5
-MAX_POINTS = 3000
 MAX_NODES = 64
+MAX_VALUES = 24
 
 
 def finite(value: float, digits: int = 4) -> float | None:
@@ -33,6 +32,21 @@ def finite(value: float, digits: int = 4) -> float | None:
 def name_of(names: tuple[str, ...], index: int) -> str:
     """The name of an enumerated value, or the number itself where a newer sender knows more."""
     return names[index] if index < len(names) else str(index)
+
+
+class Silence:
+    """How long somebody has said nothing; wall time. Below ``patience_s`` it is no silence."""
+
+    def __init__(self, patience_s: float):
+        self._patience, self._heard = patience_s, -math.inf
+
+    def heard(self) -> None:
+        self._heard = time.monotonic()
+
+    def seconds(self) -> float | None:
+        """Seconds of silence, None while there is none or nobody ever spoke."""
+        age = time.monotonic() - self._heard
+        return round(age, 1) if self._patience < age < math.inf else None
 
 
 class Rate:
@@ -68,18 +82,29 @@ class Rate:
 
 
 class Counters:
-    """Episodes by outcome, learning and evaluation apart, and interventions; since this node began."""
+    """Episodes by outcome, and interventions; since this node began.
+
+    A learning episode counts as a success of the policy only when it ended well without any help: what a
+    person finished is no success of the policy, and leaving it out would flatter a policy that is helped
+    where it fails. Evaluations (held out, nobody helps) are counted apart. Discarded episodes are in no rate.
+    """
 
     def __init__(self) -> None:
-        self._ended: dict[str, tuple[bool, int]] = {}
+        self._ended: dict[str, tuple[bool, int, bool]] = {}  # eval only, outcome, helped
         self._takeover_id = 0
         self._interventions = 0
         self._report: dict[str, Any] | None = None
 
     def episode(self, message: EpisodeState) -> None:
         """Count an ended episode; a later label of the same episode replaces its outcome."""
-        if message.phase == EpisodeState.ENDED and message.episode_id:
-            self._ended[message.episode_id] = (message.eval_only, message.outcome)
+        if message.phase != EpisodeState.ENDED or not message.episode_id:
+            return
+        known = self._ended.get(message.episode_id)
+        # the state of a relabelled episode of an earlier process does not know who drove
+        helped = message.intervention_ratio > 0 or bool(known and known[2])
+        entry = (message.eval_only, message.outcome, helped)
+        if entry != known:
+            self._ended[message.episode_id] = entry
             self._report = None
 
     def control(self, message: ControlState) -> None:
@@ -91,163 +116,56 @@ class Counters:
             self._report = None
 
     def report(self) -> dict[str, Any]:
-        """Counts and success rates with Wilson intervals; discarded episodes are in no rate."""
+        """Counts, and rates with 95 % Wilson intervals."""
         if self._report is None:
+            ended = list(self._ended.values())
+            outcomes = [outcome for _, outcome, _ in ended]
             self._report = {
                 'interventions': self._interventions,
-                'all': self._group(list(self._ended.values())),
-                'learning': self._group([e for e in self._ended.values() if not e[0]]),
-                'evaluation': self._group([e for e in self._ended.values() if e[0]]),
+                'episodes': len(ended),
+                'successes': outcomes.count(Outcome.SUCCESS),
+                'failures': outcomes.count(Outcome.FAILURE),
+                'discarded': outcomes.count(Outcome.ABORT),
+                'learning': self._rate([e for e in ended if not e[0]]),
+                'evaluation': self._rate([e for e in ended if e[0]]),
             }
         return self._report
 
     @staticmethod
-    def _group(ended: list[tuple[bool, int]]) -> dict[str, Any]:
-        outcomes = [outcome for _, outcome in ended]
-        successes, failures = outcomes.count(Outcome.SUCCESS), outcomes.count(Outcome.FAILURE)
-        trials = successes + failures
-        low, high = wilson(successes, trials)
+    def _rate(ended: list[tuple[bool, int, bool]]) -> dict[str, Any]:
+        decided = [e for e in ended if e[1] in (Outcome.SUCCESS, Outcome.FAILURE)]
+        alone = sum(outcome == Outcome.SUCCESS and not helped for _, outcome, helped in decided)
+        low, high = wilson(alone, len(decided))
         return {
-            'episodes': len(outcomes),
-            'successes': successes,
-            'failures': failures,
-            'discarded': outcomes.count(Outcome.ABORT),
-            'rate': round(successes / trials, 4) if trials else None,
+            'alone': alone,
+            'helped': sum(helped for _, _, helped in decided),
+            'trials': len(decided),
+            'rate': round(alone / len(decided), 4) if decided else None,
             'low': round(low, 4),
             'high': round(high, 4),
         }
-
-
-class Curves:
-    """Reward and progress of the current episode, and when a person drove; read in increments.
-
-    Times leave here in seconds since the episode began. Without an episode node the curve begins at
-    the first sample and keeps the newest part.
-    """
-
-    def __init__(self) -> None:
-        self._key: tuple[str, float] | None = None
-        self._origin: float | None = None
-        self._series: dict[str, list[tuple[float, float]]] = {}
-        self._taken: dict[str, int] = {}
-        self._spans: list[tuple[float, float | None]] = []  # stamps; the last one may be open
-        self._early: deque[RewardSample] = deque(maxlen=256)
-        self._spans_changed = self._reset = True
-
-    def episode(self, message: EpisodeState) -> None:
-        """Begin again when an episode begins; until then the last one stays visible."""
-        started = seconds(message.started)
-        if started <= 0 or (message.episode_id, started) == self._key:
-            return
-        self._key, self._origin = (message.episode_id, started), started
-        self._clear()
-        self._spans = [span for span in self._spans if span[1] is None or span[1] > started]
-        early, self._early = list(self._early), deque(maxlen=256)
-        for sample in early:  # topics are not ordered: samples may come before the episode does
-            self.sample(sample)
-
-    def control(self, message: ControlState) -> None:
-        """Open or close the span in which a person drives."""
-        driving = message.mode == ControlState.HUMAN
-        is_open = bool(self._spans) and self._spans[-1][1] is None
-        if driving != is_open:
-            self._spans_changed = True
-            if driving:
-                self._spans.append((seconds(message.since), None))
-            else:
-                self._spans[-1] = (self._spans[-1][0], seconds(message.since))
-            del self._spans[:-200]
-
-    def sample(self, message: RewardSample) -> None:
-        """Append one measurement to the curves of its model."""
-        current = self._key[0] if self._key else ''
-        if message.episode_id and message.episode_id != current:
-            self._early.append(message)
-            return
-        stamp = seconds(message.t1)
-        if self._origin is None:
-            self._origin = stamp
-            self._reset = True
-        t = stamp - self._origin
-        if t < 0 or not message.valid:
-            return
-        model = message.model or 'reward'
-        progress, value = message.progress, message.value
-        if message.kind in (
-            RewardSample.ABS_PROGRESS,
-            RewardSample.TRUTH,
-        ):  # one measurement, maybe given twice
-            progress, value = progress if math.isfinite(progress) else value, math.nan
-        for what, number in (('progress', progress), ('value', value)):
-            if math.isfinite(number):
-                points = self._series.setdefault(f'{model} {what}', [])
-                points.append((round(t, 3), round(float(number), 4)))
-                if len(points) > MAX_POINTS:
-                    del points[: MAX_POINTS // 2]
-                    self._reset = True
-
-    def increment(self) -> dict[str, Any] | None:
-        """What is new since the last call, None if nothing is."""
-        if self._reset:
-            self._reset = False
-            self._taken = {key: len(points) for key, points in self._series.items()}
-            self._spans_changed = False
-            return self.full()
-        new = {key: points[self._taken.get(key, 0) :] for key, points in self._series.items()}
-        new = {key: points for key, points in new.items() if points}
-        if not new and not self._spans_changed:
-            return None
-        self._taken = {key: len(points) for key, points in self._series.items()}
-        message: dict[str, Any] = {'type': 'curves', 'reset': False, 'series': new}
-        if self._spans_changed:
-            message['spans'] = self._relative_spans()
-            self._spans_changed = False
-        return message
-
-    def full(self) -> dict[str, Any]:
-        """Everything of this episode, for a page that just opened or fell behind."""
-        return {
-            'type': 'curves',
-            'reset': True,
-            'episode': self._key[0] if self._key else '',
-            'series': self._series,
-            'spans': self._relative_spans(),
-        }
-
-    def _relative_spans(self) -> list[list[float | None]]:
-        origin = self._origin
-        if origin is None:
-            return []
-        return [
-            [max(0.0, start - origin), None if end is None else end - origin]
-            for start, end in self._spans
-            if end is None or end > origin
-        ]
-
-    def _clear(self) -> None:
-        self._series, self._taken = {}, {}
-        self._reset = self._spans_changed = True
 
 
 class Health:
     """The last diagnostics of every node; one that fell silent is gone."""
 
     def __init__(self) -> None:
-        self._nodes: dict[str, tuple[str, str, float]] = {}
+        self._nodes: dict[str, tuple[str, str, list[tuple[str, str]], float]] = {}
 
     def add(self, message: DiagnosticArray) -> None:
         for status in message.status:
             if status.name in self._nodes or len(self._nodes) < MAX_NODES:
                 level = LEVELS[min(status.level[0], len(LEVELS) - 1)]
-                self._nodes[status.name] = (level, status.message, time.monotonic())
+                values = [(pair.key, pair.value[:120]) for pair in status.values[:MAX_VALUES]]
+                self._nodes[status.name] = (level, status.message[:300], values, time.monotonic())
 
     def report(self) -> list[dict[str, Any]]:
-        """Name, level and message of each node, those in trouble first."""
+        """Name, level, message and values of each node, those in trouble first."""
         now, rows = time.monotonic(), []
-        for name, (level, message, seen) in self._nodes.items():
+        for name, (level, message, values, seen) in self._nodes.items():
             if now - seen > GONE_AFTER_S:
                 level, message = 'gone', f'gone: silent for {now - seen:.0f} s'
-            rows.append({'name': name, 'level': level, 'message': message})
+            rows.append({'name': name, 'level': level, 'message': message, 'values': values})
         return sorted(rows, key=lambda row: (SEVERITY.index(row['level']), row['name']))
 
 

@@ -16,6 +16,8 @@ from rclpy.task import Future
 from sensor_msgs.msg import JointState
 from std_srvs.srv import SetBool, Trigger
 
+from apprentice.episodes.audits import FILE as AUDITS
+from apprentice.episodes.audits import AuditFile, stop_reason
 from apprentice.nodes import convert, qos
 from apprentice.nodes.robot_file import load_simulated, task_duration
 from apprentice.nodes.runtime import Diagnostics, ManagedNode, StartupError, parameter, run, wall_timer
@@ -99,6 +101,7 @@ class EpisodeNode(ManagedNode):
         self._last_tick = time.monotonic()
         self._published_at = 0.0
         self._progress = float('nan')
+        self._not_automatic = ''  # why a success must be said by a person
         self._waiting: Future | None = None
         self._publisher = self.create_publisher(EpisodeState, 'episode/state', qos.STATE)
         self._bool_clients = {
@@ -168,7 +171,8 @@ class EpisodeNode(ManagedNode):
     def _on_success(self, message: RewardSample) -> None:
         if message.valid:
             self._progress = float(message.value)
-            self.machine.success(convert.seconds(message.header.stamp), message.done)
+            done = message.done and not self._not_automatic
+            self.machine.success(convert.seconds(message.header.stamp), done)
             self._flush()
 
     def _on_tick(self) -> None:
@@ -181,6 +185,15 @@ class EpisodeNode(ManagedNode):
             self._publish(self.machine.record)
 
     # services and the action
+
+    def _audited(self) -> str:
+        """Why people's audits forbid to take a success without a person; empty: they do not."""
+        if not self._run_dir:
+            return ''
+        try:
+            return stop_reason(AuditFile(Path(self._run_dir) / 'episodes' / AUDITS).read())
+        except (OSError, ValueError) as error:
+            return f'audits cannot be read: {error}'
 
     def _inactive(self) -> str:
         return '' if self.active else 'the episode node is not active; activate it first'
@@ -195,6 +208,9 @@ class EpisodeNode(ManagedNode):
             return False, self._inactive()
         if not np.isfinite(request.max_duration_s) or request.max_duration_s < 0:
             return False, f'max_duration_s is {request.max_duration_s}; use seconds, or 0 for the default'
+        self._not_automatic = self._audited()
+        if self._not_automatic:
+            self.get_logger().warning(f'no automatic success: {self._not_automatic}')
         accepted, text = self.machine.start(
             request.task, request.seed, request.eval_only, request.max_duration_s
         )

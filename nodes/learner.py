@@ -14,22 +14,22 @@ from pathlib import Path
 import torch
 from apprentice_interfaces.msg import LearnerStatus, RewardHealth, WeightsVersion
 from rclpy.node import Node
-from std_msgs.msg import String
 from std_srvs.srv import SetBool, Trigger
 
 from apprentice.episodes.labels import iter_sealed
-from apprentice.learning.advantage import AdvantageConfig
 from apprentice.learning.health import Health
-from apprentice.learning.learner import Learner, LearnerConfig
+from apprentice.learning.learner import Learner
 from apprentice.learning.run_lock import lock_run
-from apprentice.learning.weighted_flow import WeightedFlowConfig
 from apprentice.learning.weights import Published
-from apprentice.nodes import qos
+from apprentice.nodes.learner_robots import Robots
+from apprentice.nodes.learner_settings import learner_config, robot_folders
 from apprentice.nodes.priority import give_way
 from apprentice.nodes.robot_file import load_robot
 from apprentice.nodes.runtime import Diagnostics, parameter, run, wall_timer
 from apprentice.reward_models.monitor.detector import Level
 from apprentice.robot.parts import find_weights
+
+_WEIGHTED_FLOW = 'apprentice.learning.weighted_flow:WeightedFlow'
 
 
 class LearnerNode(Node):
@@ -49,43 +49,22 @@ class LearnerNode(Node):
         threads = parameter(self, 'threads', 1, 'threads of torch', 1, 256)
         seed = parameter(self, 'seed', 0, 'seed of batches and noise', 0, 2**31)
         give_way(self, 10)
-        config = LearnerConfig(
-            updates_per_episode=parameter(
-                self, 'updates_per_episode', 20, 'gradient steps per episode', 0, 10000
-            ),
-            publish_every=parameter(self, 'publish_every', 100, 'gradient steps between versions', 1, 100000),
-            force_rewards=parameter(
-                self, 'force_rewards', False, 'learn also from reward models that a clock or a cosine beats'
-            ),
-            advantage=AdvantageConfig(
-                model=parameter(self, 'reward_model', '', 'model whose progress weighs the steps'),
-                rewards=parameter(
-                    self, 'reward_pipeline', '', 'YAML of calibration and shaping; empty: progress as it is'
-                ),
-            ),
-            algorithm=WeightedFlowConfig(
-                learning_rate=parameter(self, 'learning_rate', 4e-4, 'of AdamW', 0.0, 1.0),
-                batch=parameter(self, 'batch', 32, 'samples per gradient step', 1, 4096),
-                ema=0.99,
-            ),
-        )
+        config, robots = learner_config(self), robot_folders(self)
         torch.set_num_threads(threads)
         logging.basicConfig(level=logging.INFO, format='%(message)s')
         self._run_lock = lock_run(run_dir)
-        self.learner = Learner(self.spec, run_dir, find_weights(starter), config, seed)
+        self.learner = Learner(self.spec, run_dir, find_weights(starter), config, seed, robots)
         self._demonstrations = Path(demonstrations).expanduser() if demonstrations else None
         self._lock = threading.Lock()  # the learner's state: the thread's steps and the services
         self._wake, self._closing = threading.Event(), False
         self._phase, self._message, self._loss, self._rate = 'ingesting', '', float('nan'), 0.0
         self._newest: Published | None = None
         self._look_at = 0.0  # monotonic time of the next look at the episode folder
-        self._weights = self.create_publisher(WeightsVersion, 'learner/weights', qos.STATE)
-        self._status = self.create_publisher(LearnerStatus, 'learner/status', qos.LOG)
-        self.create_subscription(String, 'recorder/sealed', lambda message: self._wake.set(), qos.LOG)
-        self.create_subscription(RewardHealth, 'reward/health', self._on_health, qos.HEALTH)
+        self._robots = Robots(self, robots or [''], self._wake.set, self._on_health, self._on_ack)
         self.create_service(SetBool, 'learner/pause', self._on_pause)
         self.create_service(Trigger, 'learner/rollback', self._on_rollback)
         self.create_service(Trigger, 'learner/snapshot', self._on_snapshot)
+        self.create_service(Trigger, 'learner/clear_alarm', self._on_clear_alarm)
         Diagnostics(self, self._report, self.spec.name)
         wall_timer(self, 1.0, self._publish_status)
         self._worker = threading.Thread(target=self._work, name='learner', daemon=True)
@@ -145,7 +124,9 @@ class LearnerNode(Node):
             # apart from the update: a version that could not be written is tried again
             if self.learner.publish_due:
                 self._phase, busy = 'publishing', True
-                self._announce(self.learner.publish(metrics))
+                published = self.learner.publish(metrics)
+                if published is not None:
+                    self._announce(published)
         if not busy:
             self._phase = 'waiting'
         time.sleep(0.001)  # lets a service have the lock
@@ -173,7 +154,7 @@ class LearnerNode(Node):
             episodes=int(published.about.get('episodes', 0)),
         )
         message.header.stamp = self.get_clock().now().to_msg()
-        self._weights.publish(message)
+        self._robots.offer(message)
         self.get_logger().info(f'published weights {published.version}')
 
     def _fail(self, error: Exception) -> None:
@@ -183,7 +164,7 @@ class LearnerNode(Node):
     def _publish_status(self) -> None:
         learner, stopped = self.learner, self.learner.stopped
         message = LearnerStatus(
-            phase='paused' if self._paused or stopped else self._phase,
+            phase='paused' if self._paused or stopped or learner.alarm else self._phase,
             version=self._newest.version if self._newest else 0,
             train_steps=learner.algorithm.steps,
             pending_updates=max(0, learner.owed),
@@ -193,10 +174,30 @@ class LearnerNode(Node):
             loss=float(self._loss),
             updates_per_s=float(self._rate),
             quarantined=learner.replay.quarantined,
-            message=stopped or self._message,
+            message=self._problem() or self._message,
+            acknowledged_version=self._robots.acks.acknowledged,
+            recipe=learner.config.online.part if learner.config.online else _WEIGHTED_FLOW,
+            alarm=learner.alarm,
         )
         message.header.stamp = self.get_clock().now().to_msg()
-        self._status.publish(message)
+        self._robots.tell(message)
+
+    def _problem(self) -> str:
+        """What a person should know; empty: nothing."""
+        newest = self._newest.version if self._newest else 0
+        refused = self.learner.admission.reason
+        found = [
+            self.learner.stopped,
+            self._message if self._phase == 'error' else '',
+            f'the newest candidate is not published: {refused}' if refused else '',
+            self._robots.acks.problem(newest),
+        ]
+        return '; '.join(text for text in found if text)
+
+    def _on_ack(self) -> None:
+        heard = [self._robots.acks.active(name) for name in self.learner.fleet.names]
+        # the probe compares with what acts; of several robots the one that is furthest behind
+        self.learner.admission.acting = min((v for v in heard if v is not None), default=None)
 
     def _on_health(self, message: RewardHealth) -> None:
         try:
@@ -228,6 +229,17 @@ class LearnerNode(Node):
             response.success, response.message = False, str(error)
         return response
 
+    def _on_clear_alarm(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+        try:
+            with self._lock:
+                cleared = self.learner.clear_alarm()
+            response.success = True
+            response.message = f'learning goes on; looked at: {", ".join(cleared) or "nothing"}'
+        except OSError as error:
+            response.success, response.message = False, str(error)
+        self._wake.set()
+        return response
+
     def _on_snapshot(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         try:
             with self._lock:
@@ -245,11 +257,14 @@ class LearnerNode(Node):
             'pending_updates': learner.owed,
             'updates_per_s': f'{self._rate:.1f}',
             'quarantined': learner.replay.quarantined,
+            'version': self._newest.version if self._newest else 0,
+            'acknowledged_version': self._robots.acks.acknowledged,
         }
-        if self._phase == 'error':
-            return Diagnostics.ERROR, self._message, values
-        if learner.stopped:
-            return Diagnostics.WARN, learner.stopped, values
+        if learner.alarm or self._phase == 'error':
+            return Diagnostics.ERROR, learner.alarm or self._message, values
+        problem = self._problem()
+        if problem:
+            return Diagnostics.WARN, problem, values
         return Diagnostics.OK, 'paused' if self._paused else self._phase, values
 
     def close(self) -> None:

@@ -18,6 +18,8 @@ import yaml
 from apprentice_interfaces.msg import ActionChunk as ActionChunkMessage
 from apprentice_interfaces.msg import ControlState, EpisodeState, ExecutedCommand
 
+from apprentice.learning.probe_set import ProbeConfig
+from apprentice.learning.rl.choosing import Choosing
 from apprentice.nodes import convert, qos
 from apprentice.nodes.fault_injection import MODEL_FAULTS, Faults
 from apprentice.nodes.observe import Observer
@@ -50,10 +52,13 @@ class PolicyNode(ManagedNode):
         self._runtime = parameter(self, 'runtime', 'torch', about)
         self._options = self._runtime_options()
         self._rtc = self._rtc_config()
+        about = 'largest change of an action with the next weights, standard deviations; 0: any'
+        self._probe = ProbeConfig(max_change=parameter(self, 'probe_max_change', 10.0, about, 0.0, 1e6))
         self._faults = Faults(self, self.spec, lambda: convert.now(self), MODEL_FAULTS)
         self._scheduler = ChunkScheduler(
             self.spec.action_dt, self._stride, self._lockstep, continues=self._rtc.mode != 'none'
         )
+        self._started, self._learning = 0.0, False  # of the episode
         self._wake = threading.Condition()  # the lock of the scheduler, and what the planner waits for
         self._error = ''
         self._latency: deque[float] = deque(maxlen=200)
@@ -87,7 +92,7 @@ class PolicyNode(ManagedNode):
     def configure(self) -> None:
         self._generator = torch.Generator().manual_seed(self._seed)
         self._weights = PolicyWeights(
-            self, self.spec, self._runtime, self._options, self._stride, self._rtc, self._notify
+            self, self.spec, self._runtime, self._options, self._stride, self._rtc, self._notify, self._probe
         )
         self._weights.start(self._folder)
         self._scheduler.max_delay = self._weights.max_delay
@@ -120,6 +125,7 @@ class PolicyNode(ManagedNode):
     def _on_episode(self, message: EpisodeState) -> None:
         doing = message.phase in (EpisodeState.READY, EpisodeState.RUNNING)
         with self._wake:
+            self._started, self._learning = convert.seconds(message.started), not message.eval_only
             self._scheduler.on_task(message.task if doing else '', message.episode_id)
         self._plan()
 
@@ -171,6 +177,10 @@ class PolicyNode(ManagedNode):
     def _policy_act(self, job: Job) -> np.ndarray:
         policy = self._weights.policy
         assert policy is not None
+        self._weights.observation = job.observation
+        if isinstance(policy, Choosing):
+            policy.elapsed_s = max(0.0, job.observation.stamp - self._started)
+            policy.explore = self._learning and not job.shadow
         return policy.act(job.observation, self._generator, job.previous, self._rtc)
 
     def _publish(self, job: Job, actions: np.ndarray) -> None:

@@ -6,19 +6,34 @@ from __future__ import annotations
 import threading
 import traceback
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+import torch
 from apprentice_interfaces.msg import WeightsAck, WeightsVersion
 from rclpy.node import Node
 
+from apprentice.learning.probe_set import ProbeConfig, compare
+from apprentice.learning.rl.choosing import Choosing, load_choosing
 from apprentice.nodes import qos
+from apprentice.policies.policy import FlowPolicy
 from apprentice.policies.rtc import RtcConfig
 from apprentice.policies.runtime import ChunkPolicy, load_policy
 from apprentice.robot.parts import find_weights
 from apprentice.robot.spec import RobotSpec
+from apprentice.robot.types import Observation
 
 _SHIPPED_FOR = ('torch', 'compiled', 'onnx')  # runtimes whose weights may be named as a shipped folder
 _ELSEWHERE = ('remote', 'openpi')  # runtimes whose weights a server holds
+
+
+@dataclass(frozen=True)
+class _Offer:
+    policy: ChunkPolicy
+    message: WeightsVersion
+    observation: Observation | None  # that it was asked about
+    actions: np.ndarray | None  # its answer
 
 
 class PolicyWeights:
@@ -30,6 +45,10 @@ class PolicyWeights:
         runtime: see :func:`~apprentice.policies.runtime.load_policy`; ``options`` are given to it.
         execute_steps: rows that are followed of each chunk.
         wake: called, from another thread, when there is something to swap.
+        probe: how much an action may change when the offered weights come right after the acting ones.
+
+    Attributes:
+        observation: the newest one that was planned from; offered weights are asked about it.
     """
 
     def __init__(
@@ -41,11 +60,14 @@ class PolicyWeights:
         execute_steps: int,
         rtc: RtcConfig,
         wake: Callable[[], None],
+        probe: ProbeConfig | None = None,
     ):
         self._node, self._robot, self._runtime, self._options = node, robot, runtime, options
         self._execute_steps, self._rtc, self._wake = execute_steps, rtc, wake
+        self._probe = probe or ProbeConfig()
+        self.observation: Observation | None = None
         self._lock = threading.Lock()
-        self._next: tuple[ChunkPolicy, WeightsVersion] | None = None
+        self._next: _Offer | None = None
         self._wanted = (0, '')  # version and hash of the newest offer
         self.policy: ChunkPolicy | None = None
         self.version = 0
@@ -75,8 +97,13 @@ class PolicyWeights:
             swap, self._next = self._next, None
         if swap is None:
             return
+        message, reason = swap.message, self._change(swap)
+        if reason:
+            _close(swap.policy)
+            self._refuse(message, reason)
+            return
         _close(self.policy)
-        self.policy, message = swap
+        self.policy = swap.policy
         self.version = message.version
         self.acknowledge(message.version, True, '')
         self._node.get_logger().info(f'acting with weights {message.version} ({message.episodes} episodes)')
@@ -109,6 +136,8 @@ class PolicyWeights:
     def _try(self, message: WeightsVersion) -> None:
         try:
             policy, _ = self._load(message.uri, message.sha256)
+            observation = self.observation
+            actions = _answer(policy, observation)
         except Exception as error:
             if not isinstance(error, (ValueError, OSError, ImportError)):  # those carry cause and remedy
                 self._node.get_logger().error(traceback.format_exc())
@@ -118,8 +147,24 @@ class PolicyWeights:
             if (message.version, message.sha256) != self._wanted:
                 _close(policy)
                 return  # something newer came meanwhile
-            self._next = (policy, message)
+            self._next = _Offer(policy, message, observation, actions)
         self._wake()
+
+    def _change(self, offer: _Offer) -> str:
+        """Why the offered weights must not follow on the acting ones; empty: they may.
+
+        Only the next version is compared. A rollback, or what was learned while this node was away, may be
+        far from what acts.
+        """
+        message, policy = offer.message, self.policy
+        following = message.parent == self.version and message.version == self.version + 1
+        if policy is None or offer.actions is None or not following:
+            return ''
+        try:
+            before = _answer(policy, offer.observation)
+        except Exception:
+            return ''  # what acts is no measure
+        return compare(offer.actions, before, policy.spec, self._probe).reason if before is not None else ''
 
     def _refuse(self, message: WeightsVersion, reason: str) -> None:
         self._node.get_logger().error(f'refused weights {message.version}: {reason}')
@@ -134,9 +179,15 @@ class PolicyWeights:
             ) from error
         try:
             self._check(policy)
+            if isinstance(policy, FlowPolicy):
+                return load_choosing(weights, policy, manifest), manifest
         except ValueError:
             _close(policy)
             raise
+        if manifest.get('beside'):
+            self._node.get_logger().warning(
+                f'runtime {self._runtime} runs the policy alone, without its critics; runtime torch runs both'
+            )
         return policy, manifest
 
     def _check(self, policy: ChunkPolicy) -> None:
@@ -160,6 +211,21 @@ class PolicyWeights:
 def _trained_delay(policy: ChunkPolicy | None) -> int | None:
     """The longest delay a policy was trained with; None where it does not say."""
     return getattr(getattr(policy, 'config', None), 'max_delay', None)
+
+
+def _answer(policy: ChunkPolicy, observation: Observation | None) -> np.ndarray | None:
+    """What a policy answers, always with the same noise; None without an observation.
+
+    Raises ValueError for an action that is not finite.
+    """
+    if observation is None:
+        return None
+    if isinstance(policy, Choosing):  # another candidate may be chosen as critics learn: ask what plans them
+        policy = policy.policy
+    actions = policy.act(observation, torch.Generator().manual_seed(0))
+    if not np.all(np.isfinite(actions)):
+        raise ValueError('they produce an action that is not finite; use an earlier version')
+    return actions
 
 
 def _close(policy: ChunkPolicy | None) -> None:

@@ -12,7 +12,9 @@ from apprentice_interfaces.msg import (
     ControlState,
     EpisodeState,
     ExecutedCommand,
+    GuidanceState,
     LearnerStatus,
+    PreferenceAnswer,
     RewardHealth,
     RewardSample,
     WeightsAck,
@@ -134,6 +136,8 @@ def recorded_topics(spec: RobotSpec) -> list[RecordedTopic]:
         RecordedTopic('learner/weights', WeightsVersion, state, True),
         RecordedTopic('policy/weights_ack', WeightsAck, state, True),
         RecordedTopic('learner/status', LearnerStatus, log),
+        RecordedTopic('preferences/answer', PreferenceAnswer, log),
+        RecordedTopic('guide/state', GuidanceState, state, True),
     ]
 
 

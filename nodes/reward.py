@@ -18,7 +18,7 @@ from apprentice_interfaces.srv import ScorePair
 from apprentice.nodes import convert
 from apprentice.nodes.reward_feed import LOCKSTEP_QUEUE, Job, RewardFeed
 from apprentice.nodes.reward_judging import NodeJudging
-from apprentice.nodes.reward_state import StateFeed
+from apprentice.nodes.reward_state import MAX_AGE_S, StateFeed
 from apprentice.nodes.reward_worker import RewardWorker
 from apprentice.nodes.robot_file import load_robot
 from apprentice.nodes.runtime import Diagnostics, ManagedNode, StartupError, parameter, run, wall_timer
@@ -67,6 +67,9 @@ class RewardNode(ManagedNode):
             self, 'still_below', 0.0, 'a frame that differs less from the last scored one is not encoded; '
             '0: all are; 0.01 is about the noise of a camera', 0.0, 0.99,
         )  # fmt: skip
+        self._state_age = parameter(
+            self, 'state_max_age_s', MAX_AGE_S, 'by which a state may be older than the frame', 0.001, 60.0
+        )
         self._cache_folder = parameter(
             self, 'cache', '', 'folder of embeddings to keep; empty: in memory only'
         )
@@ -130,7 +133,7 @@ class RewardNode(ManagedNode):
         )
         names_of_state = model.needs.state
         self._states = {
-            name: StateFeed(self, self.spec, name, names_of_state, self._lockstep)
+            name: StateFeed(self, self.spec, name, names_of_state, self._lockstep, self._state_age)
             for name in robots
             if names_of_state
         }

@@ -22,8 +22,8 @@ from apprentice.robot.spec import RobotSpec
 JOINTS, TIP, OBJECTS = 'joint_states', 'ee_pose', 'sim/object_poses'
 _OF_JOINTS = ('joints', 'joint_velocity', 'opening')
 _KEPT = 200  # messages of a topic
-_WAIT_S = 0.5  # wall time for the state of a frame to arrive after it
-_OLDEST_S = 0.2  # robot time by which the state may be older than the frame
+_WAIT_S = 0.5  # wall time for the state of a frame to arrive after it, in lockstep
+MAX_AGE_S = 0.2  # robot time by which the state may be older than the frame
 
 
 class StateFeed:
@@ -35,15 +35,22 @@ class StateFeed:
     Args:
         namespace: of the robot, below the node's own; empty: the node's own.
         names: what the model needs.
-        lockstep: wait for the state of the very moment; otherwise one that is recent enough is taken at once,
-            and a topic is not waited for again before it has spoken.
+        lockstep: wait for the state of the very moment; otherwise the newest one is taken, and nothing is
+            waited for: other robots wait for the thread of this one.
+        max_age_s: robot time by which the state may be older than the frame; above the period of the slowest
+            topic and what it is late by.
     """
 
     def __init__(
-        self, node: Node, spec: RobotSpec, namespace: str, names: Sequence[str], lockstep: bool = False
+        self,
+        node: Node,
+        spec: RobotSpec,
+        namespace: str,
+        names: Sequence[str],
+        lockstep: bool = False,
+        max_age_s: float = MAX_AGE_S,
     ):
-        self._spec, self._names, self._lockstep = spec, tuple(names), lockstep
-        self._given_up: dict[str, float] = {}  # topic -> its newest stamp when it was waited for in vain
+        self._spec, self._names, self._lockstep, self._max_age_s = spec, tuple(names), lockstep, max_age_s
         self._joint_names = [joint.name for joint in spec.joints]
         self._gripper = np.flatnonzero(spec.gripper_mask)[:1]
         self._arrived = threading.Condition()
@@ -64,33 +71,36 @@ class StateFeed:
             node.create_subscription(kind, name if absolute else f'{prefix}{name}', callback, qos.SENSOR)
 
     def at(self, stamp: float) -> dict[str, np.ndarray]:
-        """What is needed [d], as it was at ``stamp`` (s). Not from a callback: it may wait for it, at most
-        ``_WAIT_S`` for all topics together.
+        """What is needed [d], as it was at ``stamp`` (s), or shortly before. In lockstep not from a callback:
+        there it may wait for it, at most ``_WAIT_S`` for all topics together.
 
-        Raises RewardModelError naming what is missing.
+        Raises RewardModelError naming what is missing or too old.
         """
         found: dict[str, np.ndarray] = {}
         end = time.monotonic() + _WAIT_S
         for topic, seen in self._seen.items():
             with self._arrived:
-                self._wait(topic, stamp, end)
+                if self._lockstep:
+                    self._wait(seen, stamp, end)
                 before = [entry for entry in seen if entry[0] <= stamp + 1e-6]
-            if not before or before[-1][0] < stamp - _OLDEST_S:
-                age = f'{stamp - before[-1][0]:.1f} s old' if before else 'missing'
-                raise RewardModelError(f'the reward needs {topic}, which is {age}; is it published?')
+            if not before:
+                raise RewardModelError(f'the reward needs {topic}, which is missing; is it published?')
+            if before[-1][0] < stamp - self._max_age_s - 1e-6:
+                raise RewardModelError(
+                    f'the reward needs {topic}, which is {stamp - before[-1][0]:.1f} s old; is it published? '
+                    f'For a slow topic raise state_max_age_s ({self._max_age_s:g} s)'
+                )
             found |= before[-1][1]
         missing = [name for name in self._names if name not in found]
         if missing:
             raise RewardModelError(f'nothing measures {missing}; there are: {sorted(found)}')
         return {name: found[name] for name in self._names}
 
-    def _wait(self, topic: str, stamp: float, end: float) -> None:
-        """Until the topic is recent enough for ``stamp``, or the clock reaches ``end``. Holds the lock."""
-        seen, due = self._seen[topic], stamp - (1e-6 if self._lockstep else _OLDEST_S)
-        if not self._lockstep and self._given_up.get(topic) == _newest(seen):
-            return  # other robots wait for the thread of this one
-        if not self._arrived.wait_for(lambda: _newest(seen) >= due, max(0.0, end - time.monotonic())):
-            self._given_up[topic] = _newest(seen)
+    def _wait(self, seen: deque[tuple[float, dict[str, np.ndarray]]], stamp: float, end: float) -> None:
+        """Until the state of ``stamp`` is here, or the clock reaches ``end``. Holds the lock."""
+        self._arrived.wait_for(
+            lambda: bool(seen) and seen[-1][0] >= stamp - 1e-6, max(0.0, end - time.monotonic())
+        )
 
     def _keep(self, topic: str, stamp: float, values: dict[str, np.ndarray]) -> None:
         with self._arrived:
@@ -117,7 +127,3 @@ class StateFeed:
         if message.markers:
             stamp = convert.seconds(message.markers[0].header.stamp)
             self._keep(OBJECTS, stamp, dict(object_poses(message)))
-
-
-def _newest(seen: deque[tuple[float, dict[str, np.ndarray]]]) -> float:
-    return seen[-1][0] if seen else -np.inf

@@ -16,6 +16,8 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from apprentice_interfaces.action import RunEpisode
+from lifecycle_msgs.msg import State
+from lifecycle_msgs.srv import GetState
 from rclpy.action import ActionClient
 from rclpy.executors import ExternalShutdownException
 from rclpy.node import Node
@@ -78,12 +80,14 @@ class SessionNode(Node):
         self._task = parameter(self, 'task', '', 'instruction; empty: each reset chooses')
         self._max_duration_s = self._seconds('max_duration_s', 0.0, "of an episode; 0: the episode node's")
         self._ready_limit_s = self._seconds('ready_limit_s', 180.0, 'of wall time for the graph to be ready')
-        self._reward_wait_s = self._seconds(
-            'reward_wait_s', 30.0, 'of wall time for a reward model to appear'
+        self._reward_wait_s = self._seconds('reward_wait_s', 60.0, 'of wall time for the reward models')
+        names = parameter(
+            self, 'reward_nodes', [''], 'reward nodes that must be active first; empty: one that publishes'
         )
         self._learner_limit_s = self._seconds('wait_for_learner_s', 60.0, 'of wall time for pending updates')
         self._episode_limit_s = self._seconds('episode_limit_s', 300.0, 'of wall time for one episode')
         terminal = parameter(self, 'terminal', '', 'terminal device for progress bars; empty: stderr')
+        self._guided = parameter(self, 'guided', False, 'learning episodes begin where guide/state proposes')
         self._eval_seeds = [first + i for i in range(self._trials)]
         self._learn_seeds = [1000 * (seed + 1) + i for i in range(self._episodes)]
         if set(self._eval_seeds) & set(self._learn_seeds):
@@ -96,6 +100,7 @@ class SessionNode(Node):
         self._action = ActionClient(self, RunEpisode, 'episode/run')
         self._learner_pause = self.create_client(SetBool, 'learner/pause')
         self._recorder_flush = self.create_client(Trigger, 'recorder/flush')
+        self._rewards = {name: self.create_client(GetState, f'{name}/get_state') for name in names if name}
         self._goal: Any = None
         self._stop = threading.Event()
         self._error: str | None = None
@@ -175,13 +180,23 @@ class SessionNode(Node):
     def _run(self, name: str, seeds: list[int], trials: list[Trial], eval_only: bool) -> None:
         progress = Progress(name, len(seeds), self._stream)
         try:
-            for seed in seeds:
-                trials.append(self._episode(seed, eval_only))
+            left = list(seeds)
+            for _ in seeds:
+                proposed = None if eval_only else self._proposed()
+                trials.append(self._episode(left.pop(0) if proposed is None else proposed, eval_only))
                 progress.update(trials)
                 if len(trials) % 5 == 0:
                     self._write(picture=False)
         finally:
             progress.close()
+
+    def _proposed(self) -> int | None:
+        """The start to return to, where the node guide proposes one; held-out starts stay held out."""
+        guidance = self._collector.guidance
+        if not self._guided or guidance is None or not guidance.start_proposed:
+            return None
+        seed = int(guidance.start_seed)
+        return None if seed in self._eval_seeds else seed
 
     def _episode(self, seed: int, eval_only: bool) -> Trial:
         """One episode that was not aborted. Raises StartupError if none could be run."""
@@ -260,12 +275,34 @@ class SessionNode(Node):
                 self._stream.flush()
                 said = text
             self._sleep(0.3)
+        self._wait_rewards()
+
+    def _wait_rewards(self) -> None:
+        """Until every reward node acts, or the limit: what is not ready misses the first episode's start."""
         end = time.monotonic() + self._reward_wait_s
-        while not self.count_publishers('reward/sample'):
+        inactive = set(self._rewards)
+        while True:
+            inactive -= {name for name in sorted(inactive) if self._is_active(name, end)}
+            if not inactive and (self._rewards or self.count_publishers('reward/sample')):
+                break
             if time.monotonic() > end:
-                self._note('no reward model was running')
+                names = ', '.join(sorted(inactive))
+                self._note(f'not active: {names}' if names else 'no reward model was running')
                 break
             self._sleep(0.3)
+
+    def _is_active(self, name: str, end: float) -> bool:
+        """Whether a lifecycle node is active; one that is configuring answers when it is done."""
+        client = self._rewards[name]
+        if not client.service_is_ready():
+            return False
+        try:
+            answer = self._await(
+                lambda: client.call_async(GetState.Request()), name, max(0.1, end - time.monotonic())
+            )
+        except StartupError:
+            return False
+        return answer.current_state.id == State.PRIMARY_STATE_ACTIVE
 
     def _wait_learner(self) -> None:
         """Until the learner owes nothing and its newest weights act, or the limit."""

@@ -13,6 +13,7 @@ from apprentice_interfaces.msg import (
     ControlState,
     EpisodeState,
     ExecutedCommand,
+    GuidanceState,
     LearnerStatus,
     RewardSample,
     WeightsAck,
@@ -55,6 +56,7 @@ class Collector:
         self.samples: dict[str, list[Sample]] = defaultdict(list)
         self.truth: list[Sample] = []
         self.gate: ControlState | None = None
+        self.guidance: GuidanceState | None = None
         self.policy_seen = False
         self.active_version = 0
         self.versions: set[int] = set()
@@ -66,6 +68,7 @@ class Collector:
         self._first = self._last = (float('nan'), 0.0)  # (stamp, wall) of executed commands
         for kind, topic, callback, profile in (
             (ControlState, 'gate/state', self._on_gate, qos.STATE),
+            (GuidanceState, 'guide/state', self._on_guidance, qos.STATE),
             (ExecutedCommand, 'gate/executed', self._on_executed, qos.LOG),
             (ActionChunk, 'policy/chunk', self._on_chunk, qos.COMMAND),
             (ActionChunk, 'policy/shadow_chunk', self._on_chunk, qos.LOG),
@@ -108,6 +111,9 @@ class Collector:
 
     def _on_gate(self, message: ControlState) -> None:
         self.gate = message
+
+    def _on_guidance(self, message: GuidanceState) -> None:
+        self.guidance = message
 
     def _on_executed(self, message: ExecutedCommand) -> None:
         stamp = convert.seconds(message.header.stamp)

@@ -23,12 +23,24 @@ FORMAT = 1
 WEIGHTS, MANIFEST = 'model.safetensors', 'policy.json'
 
 
+# of a part beside the policy: its name, plain settings, tensors
+Beside = tuple[str, dict[str, Any], dict[str, torch.Tensor]]
+
+
 class CheckpointError(ValueError):
     """A checkpoint is missing, damaged or of another kind; the message names the file and the remedy."""
 
 
-def save(policy: FlowPolicy, folder: str | Path, about: dict[str, Any] | None = None) -> str:
+def save(
+    policy: FlowPolicy,
+    folder: str | Path,
+    about: dict[str, Any] | None = None,
+    beside: Beside | None = None,
+) -> str:
     """Write a checkpoint folder and return the sha256 of its manifest.
+
+    Args:
+        beside: a part that acts together with the policy and is read by :func:`load_beside`.
 
     The manifest holds the hash of the weights, so one hash vouches for both. The folder appears by
     rename, complete; an existing folder is replaced only after the new one is safe on disk. Weights keep
@@ -50,6 +62,11 @@ def save(policy: FlowPolicy, folder: str | Path, about: dict[str, Any] | None = 
             manifest['tokenizer'] = policy.token_head.tokens_to_dict()
         extra = {'shared': shared, 'base': getattr(policy.backbone, 'base', {})}
         manifest |= {name: value for name, value in extra.items() if value}
+        if beside is not None:
+            name, settings, tensors = beside
+            write_tensors(tensors, made / f'{name}.safetensors')
+            digest = sha256(made / f'{name}.safetensors')
+            manifest['beside'] = {'name': name, 'settings': settings, 'sha256': digest}
         (made / MANIFEST).write_text(json.dumps(manifest, indent=1) + '\n')
     return sha256(folder / MANIFEST)
 
@@ -108,6 +125,20 @@ def load(
     except (RuntimeError, KeyError) as error:
         raise CheckpointError(f'{folder}: weights do not fit their own configuration: {error}') from error
     return policy.eval(), manifest
+
+
+def load_beside(folder: str | Path, manifest: dict[str, Any], name: str) -> Beside | None:
+    """The part ``name`` beside a policy that :func:`load` has read; None: there is none of that name.
+
+    Raises CheckpointError if it is missing or damaged.
+    """
+    found = manifest.get('beside', {})
+    if found.get('name') != name:
+        return None
+    path = Path(folder) / f'{name}.safetensors'
+    if not path.is_file() or sha256(path) != found['sha256']:
+        raise CheckpointError(f'{path} is missing or damaged (sha256 differs); copy it again')
+    return name, found['settings'], load_file(path)
 
 
 def _build(

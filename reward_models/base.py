@@ -37,6 +37,8 @@ class Needs:
         window: frames an item must hold, the newest last.
         each_view: it can be asked about one view alone, the others masked; that views agree means nothing
             of a model that does not look at the mask.
+        pictures: ``encode`` only makes small pictures, because it looks at image and text together: there
+            is no encoding to save, and nothing is cached.
     """
 
     pair: bool = False
@@ -48,6 +50,7 @@ class Needs:
     reference: bool = False
     window: int = 1
     each_view: bool = False
+    pictures: bool = False
 
 
 @dataclass
@@ -146,7 +149,9 @@ class RewardModel(Protocol):
         ...
 
     def encode(self, frames: np.ndarray) -> np.ndarray:
-        """uint8 [..., H, W, 3] to float32 [..., D], the expensive part of scoring."""
+        """uint8 [..., H, W, 3] to float32 [..., D]: what is kept of a frame, the expensive part of scoring
+        (with ``Needs.pictures`` a small picture, which costs nothing).
+        """
         ...
 
     def score(self, request: ScoreRequest) -> Score:

@@ -41,11 +41,34 @@ def write_sealed(path: Path, config: dict[str, Any], weights: Path) -> None:
     write_json(path, {**config, 'sha256': sha256(weights)})
 
 
+def open_sealed(
+    folder: str | Path, config: str, weights: str, what: str, command: str
+) -> tuple[Path, dict[str, Any], str]:
+    """The folder of a trained model, its configuration and its version, see :func:`read_sealed`.
+
+    Args:
+        config, weights: names of the two files.
+        what: kind of model, for messages.
+        command: that makes one.
+
+    Raises RewardModelError if a file is missing or the two do not belong together.
+    """
+    place = Path(str(folder)).expanduser()
+    missing = [name for name in (config, weights) if not (place / name).is_file()]
+    if missing:
+        raise RewardModelError(
+            f'{what} {place} does not exist or lacks {" and ".join(missing)}; give the folder of a trained '
+            f'one, or make it with `{command}`'
+        )
+    return place, *read_sealed(place / config, place / weights, f'`{command}`')
+
+
 def read_sealed(path: Path, weights: Path, remedy: str) -> tuple[dict[str, Any], str]:
     """A configuration that :func:`write_sealed` wrote, and the version of it and its weights.
 
     The version is 12 hex digits of a sha256 over both: other weights or another setting is another version.
-    Where the encoder lies (``encoder``) is left out; which one it is (``encoder_version``) counts.
+    Where an encoder lies (``encoder``, ``source``) and what is for people (``about``) is left out; which
+    encoder it is counts.
 
     Args:
         remedy: how such weights are made.
@@ -58,16 +81,28 @@ def read_sealed(path: Path, weights: Path, remedy: str) -> tuple[dict[str, Any],
             f'{weights} is not the file {path.name} was written for (sha256 differs, or is missing because '
             f'an older version wrote it); copy the folder again, or make it again with {remedy}'
         )
-    counting = {name: value for name, value in config.items() if name != 'encoder'}
-    canonical = json.dumps(counting, sort_keys=True, separators=(',', ':'))
-    return config, hashlib.sha256(canonical.encode()).hexdigest()[:12]
+    return config, version_of(config)
+
+
+def version_of(config: dict[str, Any]) -> str:
+    """The version of a configuration with the hash of its weights; see :func:`read_sealed`."""
+    canonical = json.dumps(_counting(config), sort_keys=True, separators=(',', ':'))
+    return hashlib.sha256(canonical.encode()).hexdigest()[:12]
+
+
+def _counting(value: Any) -> Any:
+    """A configuration without what changes no score."""
+    if not isinstance(value, dict):
+        return value
+    left_out = ('encoder', 'source', 'about')
+    return {name: _counting(inner) for name, inner in value.items() if name not in left_out}
 
 
 def write_half(module: torch.nn.Module, path: Path) -> None:
     """Write a module's weights as float16 safetensors; the old file stays until the new one is complete."""
     from safetensors.torch import save_file
 
-    half = {name: value.detach().half().contiguous() for name, value in module.state_dict().items()}
+    half = {name: value.detach().cpu().half().contiguous() for name, value in module.state_dict().items()}
     with replacing(path) as temporary:
         save_file(half, temporary)
         temporary.chmod(0o644)  # safetensors writes for the owner alone; an installed package is for all

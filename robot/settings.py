@@ -39,6 +39,10 @@ def _value(kind: Any, value: Any, where: str) -> Any:
     origin = typing.get_origin(kind)
     if kind is Any:
         return value
+    if origin is dict:
+        if not isinstance(value, Mapping):
+            raise SettingsError(f'{where} is {value!r}; give a mapping')
+        return dict(value)
     if origin is typing.Literal:
         if value not in options:
             raise SettingsError(f'{where} is {value!r}; use one of {options}')

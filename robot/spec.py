@@ -71,6 +71,8 @@ class RobotSpec:
         joints: commanded joints, in the order of every vector in this package.
         control_hz: rate of the gate and of the joint states it expects.
         action_dt: seconds between rows of an action chunk.
+        kinematics: model and tool of the arm for driving it by hand in Cartesian space, where there is no
+            ``simulator`` section or another model is meant; its keys are those of docs/teleoperation.md.
         folder: where the file lies, filled in by :meth:`load`; relative paths in the file start there.
     """
 
@@ -83,6 +85,7 @@ class RobotSpec:
     joint_states_topic: str = 'joint_states'
     command: CommandSpec = field(default_factory=CommandSpec)
     simulator: dict[str, Any] = field(default_factory=dict)
+    kinematics: dict[str, Any] = field(default_factory=dict)
     folder: str = field(default='', compare=False)
 
     @property
@@ -182,6 +185,8 @@ class RobotSpec:
                 raise RobotFileError(f'camera {camera.name}: width, height, rate_hz must be > 0')
         if self.control_hz <= 0 or self.action_dt <= 0:
             raise RobotFileError('control_hz and action_dt must be positive')
+        if not isinstance(self.kinematics, dict):
+            raise RobotFileError(f'kinematics is {self.kinematics!r}; give a mapping with model and tip')
         if self.command.type not in COMMAND_TYPES:
             raise RobotFileError(f'command.type {self.command.type!r} is unknown; use one of {COMMAND_TYPES}')
 

@@ -150,6 +150,7 @@ class Episode:
         takeover_id: int64 [T], 0 where no person drove.
         rewards: all reward measurements of the episode, raw.
         frames_dropped: frames missing by stamp, all cameras together.
+        started: when the episode began [s], at or before the first stamp; NaN: with the first stamp.
     """
 
     episode_id: str
@@ -168,9 +169,15 @@ class Episode:
     robot: str = ''
     frames_dropped: int = 0
     weights_version: int = 0
+    started: float = float('nan')
 
     def __len__(self) -> int:
         return len(self.stamps)
+
+    @property
+    def lead_s(self) -> float:
+        """Seconds from the beginning of the episode to its first stamp."""
+        return float(self.stamps[0] - self.started) if np.isfinite(self.started) else 0.0
 
     @property
     def human_steps(self) -> int:

@@ -41,6 +41,18 @@ class Kinematics:
             self._data.site_xmat[self._site].reshape(3, 3).copy(),
         )
 
+    def jacobian(self, joints: np.ndarray) -> np.ndarray:
+        """d(position, rotation vector) of the site / d(joints) [6, n] at joint positions [n], world frame."""
+        self.forward(joints)
+        return self._jacobian()
+
+    def _jacobian(self) -> np.ndarray:
+        """Where :meth:`forward` was last."""
+        mujoco.mj_comPos(self._model, self._data)
+        jacobian = np.zeros((6, self._model.nv))
+        mujoco.mj_jacSite(self._model, self._data, jacobian[:3], jacobian[3:], self._site)
+        return jacobian[:, self._dof]
+
     def inverse(
         self,
         start: np.ndarray,
@@ -54,15 +66,12 @@ class Kinematics:
         Returns the best found within the joint limits; for unreachable poses the nearest.
         """
         joints = np.array(start, dtype=np.float64)
-        jacobian = np.zeros((6, self._model.nv))
         for _ in range(iterations):
             reached, frame = self.forward(joints)
-            mujoco.mj_comPos(self._model, self._data)
             error = np.concatenate([position - reached, rotation_error(frame, rotation)])
             if np.linalg.norm(error[:3]) < 1e-4 and np.linalg.norm(error[3:]) < 1e-3:
                 break
-            mujoco.mj_jacSite(self._model, self._data, jacobian[:3], jacobian[3:], self._site)
-            selected = jacobian[:, self._dof]
+            selected = self._jacobian()
             square = selected @ selected.T + damping**2 * np.eye(6)
             step = selected.T @ np.linalg.solve(square, error)
             joints = np.clip(joints + np.clip(step, -0.4, 0.4), self._range[:, 0], self._range[:, 1])

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import yaml
 
+from apprentice.robot.guidance import AdviceKind
 from apprentice.robot.spec import RobotSpec
 from apprentice.sim.failures import BEHAVIOURS
 from apprentice.sim.task import Expert
@@ -37,6 +38,10 @@ class PersonConfig:
     stride: float = _setting(0.04, 0, 1, 'smallest gain of staged progress that counts as progress')
     absent: float = _setting(0.0, 0, 1, 'probability of ignoring an episode altogether')
     attention: float = _setting(1.0, 0, 1, 'share of the seconds in which the person looks')
+    follows: float = _setting(0.0, 0, 1, 'probability of doing what is advised, each time it is advised')
+    hands_back: float = _setting(0.0, 0, 1, 'probability that a takeover ends when the trouble is over')
+    regained: float = _setting(0.2, 0, 1, 'gain of staged progress with which the trouble is over')
+    demonstrates: float = _setting(1.0, 0, 1, 'probability of demonstrating an episode when asked')
     leaves: float = _setting(0.0, 0, 1, 'probability of letting go in the middle of a takeover')
     leaves_after: int = _setting(20, 1, 10_000, 'actions of such a takeover, at most')
     wobble: float = _setting(0.004, 0, 1, "standard deviation of the hand's joint noise, rad; no gripper")
@@ -83,8 +88,9 @@ class PersonConfig:
 
 
 class ScriptedPerson:
-    """Takes over after a stall and drives the task's expert until the episode ends.
+    """Takes over after a stall, or when advised, and drives the task's expert.
 
+    The takeover ends with the episode, or when the trouble is over (``hands_back``), or when that is advised.
     Knows the simulator's truth, as a person in the room would; nothing of it reaches policy or reward.
 
     Args:
@@ -105,6 +111,7 @@ class ScriptedPerson:
         self._rng = np.random.default_rng(seed)
         self._hands = np.random.default_rng((seed, 1))  # drawing at the controls leaves the decisions alone
         self._judge = np.random.default_rng((seed, 2))
+        self._listener = np.random.default_rng((seed, 3))
         self.reset(0.0)
 
     def reset(self, now: float) -> None:
@@ -115,6 +122,30 @@ class ScriptedPerson:
         self._glances = np.random.default_rng(self._rng.integers(2**63))
         self._looked: list[bool] = []
         self._driving = self.gone = False
+        self._heard = AdviceKind.NONE
+        self._presses = math.inf  # when a followed advice is acted on
+        self._demonstrating = self._hands_back = self._patient = False
+        self._low = math.nan
+
+    def advised(self, now: float, kind: AdviceKind) -> None:
+        """Hear what is advised; whether and when it is done is decided once, when it is new.
+
+        Advice to demonstrate is followed at once, or not at all in this episode; who follows advice to taper
+        takes over on advice only, until the episode ends.
+        """
+        if kind == self._heard:
+            return
+        self._heard, self._presses = kind, math.inf
+        config, rng = self.config, self._listener
+        chance, delay = rng.random(), rng.uniform(0, config.reaction_s)
+        if self._absent or self.gone:
+            return
+        if kind == AdviceKind.DEMONSTRATE:
+            self._demonstrating = self._demonstrating or bool(chance < config.demonstrates)
+        elif kind == AdviceKind.TAPER:
+            self._patient = self._patient or bool(chance < config.follows)
+        elif kind in (AdviceKind.TAKE_OVER, AdviceKind.HAND_BACK) and chance < config.follows:
+            self._presses = now + float(delay)
 
     def _looks(self, now: float) -> bool:
         second = max(0, int((now - self._start) / _GLANCE_S))
@@ -129,7 +160,26 @@ class ScriptedPerson:
             return False
         if progress > self._best + self.config.stride:
             self._best, self._since = progress, now
-        return now - self._since > self.config.patience_s + self._delay
+        if self._demonstrating:
+            return True
+        if self._heard == AdviceKind.TAKE_OVER and now >= self._presses:
+            return True
+        return not self._patient and now - self._since > self.config.patience_s + self._delay
+
+    def lets_go(self, now: float, progress: float) -> bool:
+        """Whether the person who drives would hand back now, given the task's true progress in [0, 1].
+
+        Who demonstrates drives to the end. Afterwards the patience begins anew.
+        """
+        if not self._driving or self._demonstrating:
+            return False
+        self._low = progress if math.isnan(self._low) else min(self._low, progress)
+        over = self._hands_back and progress >= self._low + self.config.regained
+        if not over and not (self._heard == AdviceKind.HAND_BACK and now >= self._presses):
+            return False
+        self._best, self._since, self._presses = progress, now, math.inf
+        self._driving = False
+        return True
 
     def act(self, state: np.ndarray, objects: dict[str, np.ndarray], task: str) -> np.ndarray:
         """Joint target [dim] for ``action_dt`` later; see :class:`~apprentice.sim.task.Expert`.
@@ -153,7 +203,8 @@ class ScriptedPerson:
     def _take(self, state: np.ndarray) -> None:
         """Draw how a takeover goes."""
         config, rng = self.config, self._hands
-        self._driving, self._steps = True, 0
+        self._driving, self._steps, self._low = True, 0, math.nan
+        self._hands_back = bool(self._listener.random() < config.hands_back)
         lets_go, mistaken, which = rng.random() < config.leaves, rng.random() < config.mistakes, rng.random()
         steps = int(rng.integers(1, config.leaves_after + 1))
         self._stays = steps if lets_go else math.inf

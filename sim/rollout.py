@@ -11,6 +11,7 @@ from typing import Protocol
 import numpy as np
 
 from apprentice.robot.chunk import next_setpoint
+from apprentice.robot.guidance import AdviceKind
 from apprentice.robot.spec import RobotSpec
 from apprentice.robot.types import ActionChunk, Episode, Observation, Outcome, Reward, RewardKind, Source
 from apprentice.sim.people import ScriptedPerson
@@ -21,6 +22,8 @@ from apprentice.sim.worlds import Worlds
 Act = Callable[[Observation], np.ndarray]
 ActBatch = Callable[[list[Observation]], np.ndarray]
 Turn = tuple[int, int, int]  # seed of the episode, how often that seed came before, step of the episode
+# turn, time [s], true progress, whether a person drives -> what is advised
+Advise = Callable[[Turn, float, float, bool], AdviceKind]
 
 PREDICATE, TIMEOUT, FAULT = 2, 3, 5  # EpisodeState.CAUSE_*
 _LOGGED = ('stamps', 'state', 'action', 'source', 'takeover', 'truth')
@@ -110,6 +113,20 @@ class _Trial:
     def now(self) -> float:
         return self.start + self.step * self.spec.action_dt
 
+    def change_hands(self, progress: float, advise: Advise | None) -> None:
+        """Whether the person takes over or hands back."""
+        person = self.person
+        if person is None:
+            return
+        if advise is not None:
+            turn = (int(self.seed), self.repeat, self.step)
+            person.advised(self.now, advise(turn, self.now, progress, self.human))
+        if self.human:
+            if person.lets_go(self.now, progress):
+                self.human, self.chunk = False, None
+        elif person.wants_control(self.now, progress):
+            self.human, self.takeovers = True, self.takeovers + 1
+
     def over(self, progress: float, success: bool, failed: bool) -> bool:
         """Log the truth; whether the episode ends here."""
         self.log['truth'].append((self.now, progress, success))
@@ -179,6 +196,7 @@ def rollouts(
     *,
     expert: Expert | None = None,
     person: Callable[[int], ScriptedPerson] | None = None,
+    advise: Advise | None = None,
 ) -> Iterator[Episode]:
     """Run one episode for every seed, as many at a time as there are simulations; yields them as they end.
 
@@ -187,6 +205,7 @@ def rollouts(
             None lets the task's expert drive (demonstrations, every step marked HUMAN).
         expert: the demonstrator; needed without a policy.
         person: makes the person who takes over in the episode of a seed.
+        advise: what that person is advised before every step; before the first it may be to demonstrate.
     """
     config = config or RolloutConfig()
     if not config.max_duration_s:
@@ -223,7 +242,7 @@ def rollouts(
                 continue
             images = {name: stack[row].copy() for name, stack in frames.items()}
             seen[sim] = Observation(trial.now, images, joints[sim].copy(), trial.instruction)
-        _decide(sims, running, seen, progress, act)
+        _decide(sims, running, seen, progress, act, advise)
         for sim, observation in seen.items():
             running[sim].record(observation.images, observation.state)
         chosen = sorted(running)
@@ -243,13 +262,13 @@ def _decide(
     seen: dict[int, Observation],
     progress: np.ndarray,
     act: Policy | None,
+    advise: Advise | None,
 ) -> None:
     """Who drives this step, and where to."""
     spec, due = sims.spec, []
     for sim, observation in seen.items():
         trial = running[sim]
-        if trial.person and not trial.human and trial.person.wants_control(trial.now, float(progress[sim])):
-            trial.human, trial.takeovers = True, trial.takeovers + 1
+        trial.change_hands(float(progress[sim]), advise)
         if trial.human:
             driver = trial.expert or trial.person
             assert driver is not None

@@ -193,13 +193,19 @@ def words_of(node: str) -> frozenset[str]:
                 words.add(item.id if isinstance(item, ast.Name) else item.attr)
             elif isinstance(item, ast.ImportFrom) and (item.module or '').startswith('apprentice.nodes'):
                 parts = (item.module or '').split('.')
-                waiting += [parts[2]] if len(parts) > 2 else [alias.name for alias in item.names]
+                waiting += ['/'.join(parts[2:])] if len(parts) > 2 else [alias.name for alias in item.names]
     return frozenset(words)
 
 
 @functools.cache
 def all_words() -> frozenset[str]:
-    return frozenset(word for path in (ROOT / 'nodes').glob('*.py') for word in words_of(path.stem))
+    return frozenset(word for module in modules_of_nodes() for word in words_of(module))
+
+
+def modules_of_nodes() -> list[str]:
+    """Paths below nodes/, without the ending; parts that are named in files lie in folders of their own."""
+    folder = ROOT / 'nodes'
+    return [str(path.relative_to(folder).with_suffix('')) for path in sorted(folder.rglob('*.py'))]
 
 
 def robot_file_topics() -> set[str]:
@@ -221,7 +227,7 @@ def test_topics_are_used_by_the_nodes_that_are_named(row):
 def literals_of_calls(*methods: str) -> set[str]:
     """Names given as text to these methods of nodes, e.g. the topics of publishers."""
     found: set[str] = set()
-    for path in (ROOT / 'nodes').glob('*.py'):
+    for path in (ROOT / 'nodes').rglob('*.py'):
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.Call) and getattr(node.func, 'attr', '') in methods:
                 given = [a.value for a in node.args[:2] if isinstance(a, ast.Constant)]

@@ -21,7 +21,7 @@ from torch.nn import functional
 
 from apprentice.learning.augment import light, shift
 from apprentice.learning.preference.pairs import Pairs
-from apprentice.learning.weighted_flow import Draws, WeightedFlow, WeightedFlowConfig
+from apprentice.learning.weighted_flow import Draws, Losses, WeightedFlow, WeightedFlowConfig
 from apprentice.policies.policy import FlowPolicy
 from apprentice.policies.prefix import Inputs, Prefix
 from apprentice.robot.settings import SettingsError
@@ -91,7 +91,10 @@ class Compared:
 
 @dataclass
 class PairBatch:
-    """Pairs as tensors on the device of the policy, one observation for each; chunks normalised."""
+    """B pairs as tensors on the device of the policy; chunks normalised.
+
+    ``inputs`` has one observation for each pair, or 2 * B where losers have their own (those after winners').
+    """
 
     inputs: Inputs
     winner: torch.Tensor
@@ -133,6 +136,11 @@ class Dpo(WeightedFlow):
         loss.backward()
         return {**metrics, **self.apply(metrics['loss'], rate)}
 
+    def loss(self, pairs: Pairs, policy: FlowPolicy) -> Losses:
+        """Loss of ``policy`` on ``pairs``, augmented, and its metrics; for steps that others make."""
+        loss, metrics = self._loss(pairs, policy, self.generator, augment=True)
+        return loss, metrics
+
     @torch.no_grad()
     def measure(self, pairs: Pairs, seed: int = 0, batch: int = 64) -> dict[str, float]:
         """Metrics of the averaged policy on ``pairs``, without augmentation, always with the same noise."""
@@ -154,6 +162,8 @@ class Dpo(WeightedFlow):
             prefix = policy.encode(batch.inputs)
         with torch.no_grad():
             expected = self.reference.encode(batch.inputs)
+        if len(batch.inputs.text) == len(pairs):  # one prefix serves winner and loser
+            prefix, expected = prefix_twice(prefix), prefix_twice(expected)
         found = self.compare(policy, prefix, expected, batch, draws, generator)
         z = config.beta * found.scores
         right, wrong = functional.softplus(-z), functional.softplus(z)
@@ -175,21 +185,25 @@ class Dpo(WeightedFlow):
         return loss, {name: float(value.detach()) for name, value in metrics.items()}
 
     def _tensors(self, pairs: Pairs, draws: Draws) -> PairBatch:
-        policy, seen = self.reference, pairs.observation
-        device = policy.device
+        policy, device = self.reference, self.reference.device
+        each = [pairs.observation]
+        if pairs.apart.any():
+            each.append(pairs.loser_observation)
+        seen = np.concatenate(each)
         images = {n: torch.from_numpy(stack[seen]).to(device) for n, stack in pairs.images.items()}
         for name, offset in draws.shift.items():
-            images[name] = shift(images[name], self.config.shift, offset)
+            images[name] = shift(images[name], self.config.shift, torch.cat([offset] * len(each)))
         for name, factor in draws.light.items():
-            images[name] = light(images[name], factor)
+            images[name] = light(images[name], torch.cat([factor] * len(each)))
         state = torch.from_numpy(pairs.state[seen]).to(device)
         inputs = Inputs(images, state, [pairs.text[o] for o in seen])
+        first, last = state[: len(pairs)], state[-len(pairs) :]
 
         def tensor(array: np.ndarray) -> torch.Tensor:
             return torch.from_numpy(array).to(device)
 
-        winner = policy.normalize_actions(tensor(pairs.winner), state)
-        loser = policy.normalize_actions(tensor(pairs.loser), state)
+        winner = policy.normalize_actions(tensor(pairs.winner), first)
+        loser = policy.normalize_actions(tensor(pairs.loser), last)
         steps = tensor(pairs.winner_steps), tensor(pairs.loser_steps)
         return PairBatch(inputs, winner, loser, tensor(pairs.valid), *steps)
 
@@ -206,6 +220,16 @@ class Dpo(WeightedFlow):
         """The pairs by this head.
 
         Args:
-            policy: the one that is trained or measured; ``prefix`` is its.
+            policy: the one that is trained or measured; ``prefix`` is its, of winners, then of losers.
             expected: the reference's prefix.
         """
+
+
+def prefix_twice(prefix: Prefix) -> Prefix:
+    """The batch of a prefix twice, one after the other: [B] becomes [2 * B]."""
+    return Prefix(
+        torch.cat([prefix.keys] * 2, 1),
+        torch.cat([prefix.values] * 2, 1),
+        torch.cat([prefix.mask] * 2),
+        torch.cat([prefix.pooled] * 2),
+    )

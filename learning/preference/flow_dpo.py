@@ -42,13 +42,11 @@ class FlowDpo(Dpo):
         if not config.share_noise:
             apart = self.draw(len(batch.winner), (), generator).each(lambda x: x.to(time.device))
             noises[1], times[1] = apart.noise, apart.time.expand_as(time)
-        # winners and losers in one pass, so one prefix serves both
-        both = prefix_twice(prefix), torch.cat([batch.winner, batch.loser])
+        chunks = torch.cat([batch.winner, batch.loser])  # in one pass
         noise, when = torch.cat(noises), torch.cat(times)
-        error, velocity = row_errors(policy, *both, noise, when)
+        error, velocity = row_errors(policy, prefix, chunks, noise, when)
         with torch.no_grad():
-            twice = prefix_twice(expected)
-            reference, still = row_errors(self.reference, twice, both[1], noise, when)
+            reference, still = row_errors(self.reference, expected, chunks, noise, when)
         counts = torch.cat(masks)
         ratio = row_ratio(reference - error, counts)
         winner, loser = ratio.chunk(2)  # log-ratios [B, H], mean over draws
@@ -70,16 +68,6 @@ class FlowDpo(Dpo):
             (velocity - still).detach().square().mean(),
             regulariser,
         )
-
-
-def prefix_twice(prefix: Prefix) -> Prefix:
-    """The batch of a prefix twice, one after the other: [B] becomes [2 * B]."""
-    return Prefix(
-        torch.cat([prefix.keys] * 2, 1),
-        torch.cat([prefix.values] * 2, 1),
-        torch.cat([prefix.mask] * 2),
-        torch.cat([prefix.pooled] * 2),
-    )
 
 
 def row_ratio(values: torch.Tensor, valid: torch.Tensor) -> torch.Tensor:

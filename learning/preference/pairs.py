@@ -1,5 +1,5 @@
 # Copyright 2026 The Apprentice authors. SPDX-License-Identifier: Apache-2.0
-"""Preference pairs: at one observation, a chunk that is better and a chunk that is worse."""
+"""Preference pairs: a chunk that is better and a chunk that is worse, of one observation or of two."""
 
 from __future__ import annotations
 
@@ -33,6 +33,8 @@ class Pairs:
         margin: float32 [N], by how much the winner is better, in the units of whoever judged.
         source: N names of whoever judged.
         winner_steps, loser_steps: float32 [N, H], how good each row is, in [-0.5, 0.5]; NaN: nobody knows.
+        loser_observation: int64 [N], of the loser, where two stretches of different episodes were compared;
+            by default that of the winner.
     """
 
     images: dict[str, np.ndarray]
@@ -48,9 +50,19 @@ class Pairs:
     source: list[str]
     winner_steps: np.ndarray
     loser_steps: np.ndarray
+    loser_observation: np.ndarray = None  # type: ignore[assignment]
+
+    def __post_init__(self) -> None:
+        if self.loser_observation is None:
+            self.loser_observation = self.observation
 
     def __len__(self) -> int:
         return len(self.observation)
+
+    @property
+    def apart(self) -> np.ndarray:
+        """bool [N]: winner and loser were planned from different observations."""
+        return self.loser_observation != self.observation
 
     @classmethod
     def empty(cls, horizon: int, dim: int) -> Pairs:
@@ -78,11 +90,13 @@ class Pairs:
             'winner_steps': self.winner_steps.shape == shape[:2],
             'loser_steps': self.loser_steps.shape == shape[:2],
             'state': self.state.ndim == 2 and self.state.shape[1] == shape[2],
+            'loser_observation': self.loser_observation.shape == (n,),
         }
         wrong = [name for name, fits in lengths.items() if not fits]
         if wrong:
             raise PairError(f'{n} pairs over {o} observations: {", ".join(wrong)} of another size')
-        if n and (self.observation.min() < 0 or self.observation.max() >= o):
+        seen = np.concatenate([self.observation, self.loser_observation])
+        if n and (seen.min() < 0 or seen.max() >= o):
             raise PairError('a pair names an observation that is not there')
         for name in ('state', 'winner', 'loser', 'margin'):
             if not np.isfinite(getattr(self, name)).all():
@@ -95,8 +109,12 @@ class Pairs:
     def keys(self) -> list[str]:
         """A hash of each pair: moment and chunks. Two pairs of one key are the same, whoever judged."""
         found = []
+        apart = self.apart
         for i, o in enumerate(self.observation):
             digest = hashlib.sha256(f'{self.episode[o]}\0{int(self.step[o])}\0'.encode())
+            if apart[i]:
+                other = self.loser_observation[i]
+                digest.update(f'{self.episode[other]}\0{int(self.step[other])}\0'.encode())
             for array in (self.winner[i], self.loser[i], self.valid[i]):
                 digest.update(np.ascontiguousarray(array).tobytes())
             found.append(digest.hexdigest())
@@ -116,14 +134,16 @@ class Pairs:
     def select(self, index: np.ndarray | Sequence[int]) -> Pairs:
         """The pairs ``index`` as a copy, with the observations they need."""
         index = np.asarray(index, np.int64)
-        seen, observation = np.unique(self.observation[index], return_inverse=True)
+        both = np.stack([self.observation[index], self.loser_observation[index]])
+        seen, places = np.unique(both, return_inverse=True)
+        observation, loser_observation = places.reshape(both.shape).astype(np.int64)
         return Pairs(
             {name: stack[seen] for name, stack in self.images.items()},
             self.state[seen],
             [self.text[o] for o in seen],
             [self.episode[o] for o in seen],
             self.step[seen],
-            observation.astype(np.int64),
+            observation,
             self.winner[index],
             self.loser[index],
             self.valid[index],
@@ -131,6 +151,7 @@ class Pairs:
             [self.source[i] for i in index],
             self.winner_steps[index],
             self.loser_steps[index],
+            loser_observation,
         )
 
     def unique(self) -> Pairs:
@@ -153,7 +174,13 @@ class Pairs:
         count = min(max(1, round(share * len(names))), len(names) - 1)
         chosen = np.random.default_rng(seed).permutation(len(names))[:count]
         kept_out = {names[i] for i in chosen}
-        held = np.array([self.episode[o] in kept_out for o in self.observation])
+        winners, losers = (
+            np.array([self.episode[o] in kept_out for o in of], bool)
+            for of in (self.observation, self.loser_observation)
+        )
+        held = winners | losers  # what is trained on has nothing of the episodes held out
+        if held.all():
+            raise PairError('every pair touches an episode held out; use more episodes, or validation=0')
         return self.select(np.flatnonzero(~held)), self.select(np.flatnonzero(held))
 
     @classmethod
@@ -169,6 +196,7 @@ class Pairs:
             raise PairError(f'pairs of different chunks or cameras cannot be mixed: {sorted(shapes)}')
         offsets = np.cumsum([0, *(len(part.state) for part in filled)])
         observation = [part.observation + o for part, o in zip(filled, offsets)]
+        losers = [part.loser_observation + o for part, o in zip(filled, offsets)]
         joined = {
             name: np.concatenate([getattr(part, name) for part in filled])
             for name in ('state', 'step', 'winner', 'loser', 'valid', 'margin', 'winner_steps', 'loser_steps')
@@ -178,6 +206,7 @@ class Pairs:
             text=[text for part in filled for text in part.text],
             episode=[name for part in filled for name in part.episode],
             observation=np.concatenate(observation),
+            loser_observation=np.concatenate(losers),
             source=[name for part in filled for name in part.source],
             **joined,
         )

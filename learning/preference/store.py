@@ -22,7 +22,9 @@ from apprentice.robot.types import Episode
 SETTINGS = 'pairs.json'
 _ARRAYS = (
     'state', 'step', 'observation', 'winner', 'loser', 'valid', 'margin', 'winner_steps', 'loser_steps',
+    'loser_observation',
 )  # fmt: skip
+_LATER = ('loser_observation',)  # folders that were made before lack it, and have one observation a pair
 _LISTS = ('text', 'episode', 'source')
 
 log = logging.getLogger(__name__)
@@ -136,7 +138,7 @@ def _read(path: Path) -> Pairs:
         if metadata['sha256'] != _digest(tensors, lists):
             raise ValueError('sha256 differs')
         images = {n.partition('.')[2]: t for n, t in tensors.items() if n.startswith('images.')}
-        fields = {field: tensors[field] for field in _ARRAYS}
+        fields = {field: tensors[field] for field in _ARRAYS if field not in _LATER or field in tensors}
         return Pairs(images=images, **fields, **json.loads(lists)).check()
     except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
         raise PairError(f'{path} is damaged ({error}); remove that file and build again') from error

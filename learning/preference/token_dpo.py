@@ -13,7 +13,6 @@ from __future__ import annotations
 import torch
 
 from apprentice.learning.preference.dpo import Compared, Dpo, DpoConfig, PairBatch
-from apprentice.learning.preference.flow_dpo import prefix_twice
 from apprentice.learning.weighted_flow import Draws
 from apprentice.policies.fast import hold
 from apprentice.policies.policy import FlowPolicy
@@ -51,9 +50,9 @@ class TokenDpo(Dpo):
         generator: torch.Generator,
     ) -> Compared:
         tokens, valid = self._tokens(batch)
-        own = log_probabilities(policy, prefix_twice(prefix), tokens, valid)
+        own = log_probabilities(policy, prefix, tokens, valid)
         with torch.no_grad():
-            theirs = log_probabilities(self.reference, prefix_twice(expected), tokens, valid)
+            theirs = log_probabilities(self.reference, expected, tokens, valid)
         count = valid.sum(1)
         ratio = own - theirs
         scale = count if self.config.length == 'mean' else torch.ones_like(count)

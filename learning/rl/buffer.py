@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -42,6 +43,9 @@ class Encodes(Protocol):
 
     @property
     def rows(self) -> int: ...
+
+    @property
+    def potential(self) -> bool: ...
 
     def moments(self, episode: Episode, rows: np.ndarray) -> Moments: ...
 
@@ -100,6 +104,8 @@ class ChunkBuffer:
         self._entries: dict[Key, _Entry] = {}
         self._pools: tuple[torch.Tensor, torch.Tensor] | None = None
         self.quarantined = self.revised = 0
+        self._shares: dict[str, float] = {}
+        self._robot: torch.Tensor | None = None  # of each transition, its place in the shares; -1: none
         self.alarm = ''  # why learning must stop; cleared by whoever has looked
 
     def __len__(self) -> int:
@@ -172,7 +178,7 @@ class ChunkBuffer:
             version=torch.full((len(cut),), episode.weights_version, dtype=torch.int64),
         )
         self._entries[key] = _Entry(demonstration, at, taken, rows, cut.start, self._digest(episode))
-        self._pools = None
+        self._pools = self._robot = None
         return Added(len(cut), int(human.sum()), bad)
 
     def revise(self, episode: Episode, session: str = '') -> bool:
@@ -190,7 +196,7 @@ class ChunkBuffer:
         cut = windows(episode, found, self.config)
         cut = _select(cut, self._usable(episode, cut))
         self.revised += 1
-        self._pools = None
+        self._pools = self._robot = None
         if not np.array_equal(cut.start, entry.start) or len(np.setdiff1d(cut.moments(), entry.rows)):
             # it ends in another way than was thought, and so do its last windows
             if len(entry.start):
@@ -213,6 +219,19 @@ class ChunkBuffer:
         entry.judged = judged
         return True
 
+    def believe(self, advantage: AdvantageConfig, episodes: Iterable[Episode], session: str = '') -> None:
+        """Count reward models as ``advantage`` says from now on, and in ``episodes`` that are here."""
+        self._advantage = advantage
+        for episode in episodes:
+            self._entries[session, episode.episode_id].judged = ''
+            self.revise(episode, session)
+
+    def encode_with(self, encoder: Encodes) -> None:
+        """Take another encoder of the same sizes, before anything is added. Raises ValueError afterwards."""
+        if self._entries:
+            raise ValueError('the buffer holds what another encoder made; use an empty one')
+        self._encoder = encoder
+
     def replan(self, episode: Episode, session: str = '') -> None:
         """Plan the candidates of an episode again, after the encoder's planner has changed."""
         entry = self._entries[session, episode.episode_id]
@@ -231,7 +250,7 @@ class ChunkBuffer:
         self, episode: Episode, found: StepRewards, rows: np.ndarray
     ) -> tuple[torch.Tensor, torch.Tensor]:
         over = (episode.stamps[rows] - episode.stamps[0]) / self.config.duration_s
-        phi = torch.from_numpy(found.phi[rows]).float()
+        phi = torch.from_numpy(found.phi[rows] * self._encoder.potential).float()
         return phi, torch.from_numpy(np.clip(over, 0, 1)).float()
 
     def _executed(self, episode: Episode, cut: Windows) -> tuple[torch.Tensor, torch.Tensor]:
@@ -262,6 +281,24 @@ class ChunkBuffer:
                 'the sensors and the log before learning goes on'
             )
 
+    def share(self, shares: dict[str, float]) -> None:
+        """Draw robots by their shares; episode ids begin with robot and slash. Empty: uniform."""
+        self._shares, self._robot = dict(shares), None
+
+    def _drawn(self, pool: torch.Tensor, count: int, generator: torch.Generator | None) -> torch.Tensor:
+        """``count`` rows of a pool; of each robot its share."""
+        if not self._shares:
+            return pool[torch.randint(len(pool), (count,), generator=generator).to(pool.device)]
+        if self._robot is None:
+            names = [*self._shares]
+            self._robot = torch.full((len(self._transitions),), -1, device=self.device)
+            for (_, episode_id), entry in self._entries.items():
+                name = episode_id.rpartition('/')[0]
+                if name in names and not entry.demonstration:
+                    self._robot[entry.transitions] = names.index(name)
+        weights = shared_weights(self._robot[pool], [*self._shares.values()]).cpu()
+        return pool[torch.multinomial(weights, count, replacement=True, generator=generator).to(pool.device)]
+
     def _pool(self) -> tuple[torch.Tensor, torch.Tensor]:
         """Rows of people, and all rows that are no demonstration."""
         if self._pools is None:
@@ -281,11 +318,7 @@ class ChunkBuffer:
         human, online = self._pool()
         share = round(size * self.human_share) if len(human) and len(online) else size * bool(len(human))
         counts = ((human, share), (online, size - share))
-        drawn = [
-            pool[torch.randint(len(pool), (count,), generator=generator).to(pool.device)]
-            for pool, count in counts
-            if count and len(pool)
-        ]
+        drawn = [self._drawn(pool, count, generator) for pool, count in counts if count and len(pool)]
         if not drawn:
             raise ValueError('the buffer is empty: no demonstration and no usable episode yet')
         return self.batch(torch.cat(drawn))
@@ -314,6 +347,21 @@ class ChunkBuffer:
             noise=now['noise'].float(),
             next_noise=then['noise'].float(),
         )
+
+
+def shared_weights(robot: torch.Tensor, shares: Sequence[float]) -> torch.Tensor:
+    """By how much to draw each row, double [N], so that robots are drawn by their ``shares``.
+
+    Args:
+        robot: int [N], place in ``shares``; -1 of rows that belong to none, which stay as likely as before.
+    """
+    weights = torch.ones(len(robot), dtype=torch.float64, device=robot.device)
+    counts = torch.bincount(robot[robot >= 0], minlength=len(shares)).tolist()
+    total = sum(share for share, count in zip(shares, counts) if count)
+    for number, (share, count) in enumerate(zip(shares, counts)):
+        if count:  # all robots together weigh as much as before
+            weights[robot == number] = share / total * sum(counts) / count
+    return weights
 
 
 def _select(cut: Windows, rows: np.ndarray) -> Windows:

@@ -14,31 +14,28 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from apprentice.learning.dataset import Chunks
+from apprentice.learning.guidance.accounting import BEFORE_TAKEOVER_S
 from apprentice.learning.rl.base import ChunkBatch
 from apprentice.learning.rl.buffer import ChunkBuffer
 from apprentice.learning.rl.core import Critics
-from apprentice.learning.weighted_flow import WeightedFlow
 from apprentice.robot.types import Episode, Outcome, Source
 
 
 @dataclass(frozen=True)
 class ConsolidationConfig:
-    """Weights of executed steps, and how long is trained.
+    """Weights of executed steps.
 
     Attributes:
-        steps: gradient steps at the end of an episode.
         temperature, ceiling: w = min(exp(advantage / temperature), ceiling), for the policy in a success.
         human: weight of a person's steps in a success; human_failed: in another episode.
         before_takeover_s: the policy's steps so shortly before a takeover weigh nothing.
     """
 
-    steps: int = 100
     temperature: float = 0.3
     ceiling: float = 3.0
     human: float = 1.0
     human_failed: float = 0.0
-    before_takeover_s: float = 1.5
+    before_takeover_s: float = BEFORE_TAKEOVER_S
 
 
 @torch.no_grad()
@@ -127,46 +124,3 @@ def progress_weights(
     """:func:`rabc_weights` of the steps that the policy or a person drove; the others weigh nothing."""
     driven = np.isin(episode.source, (int(Source.POLICY), int(Source.HUMAN)))
     return rabc_weights(phi, horizon, gain, kappa) * driven
-
-
-class Consolidation:
-    """Weighted samples by episode, and steps of weighted flow matching on them.
-
-    Args:
-        flow: the training of the policy; its backbone may be frozen or carry LoRA.
-    """
-
-    def __init__(self, flow: WeightedFlow, config: ConsolidationConfig | None = None):
-        self.flow, self.config = flow, config or ConsolidationConfig()
-        self._samples: dict[tuple[str, str], Chunks] = {}
-
-    def put(self, episode: Episode, weight: np.ndarray, session: str = '') -> int:
-        """Take the steps of an episode that weigh anything, in place of those before; returns how many."""
-        key, rows = (session, episode.episode_id), np.flatnonzero(weight > 0)
-        self._samples.pop(key, None)
-        if len(rows):
-            chunks = Chunks.of(episode, self.flow.policy.spec.horizon, weight)
-            self._samples[key] = chunks.select(rows)
-        return len(rows)
-
-    def run(self, rng: np.random.Generator, steps: int | None = None) -> dict[str, float]:
-        """``steps`` gradient steps on samples drawn evenly; returns the mean loss and the steps skipped.
-
-        Without a sample nothing is done.
-        """
-        steps = self.config.steps if steps is None else steps
-        entries = list(self._samples.values())
-        if not entries or not steps:
-            return {'steps': 0.0}
-        ends = np.cumsum([len(chunks) for chunks in entries])
-        losses, skipped = [], 0.0
-        for _ in range(steps):
-            picks = rng.integers(ends[-1], size=self.flow.config.batch)
-            which = np.searchsorted(ends, picks, side='right')
-            parts = [
-                entries[i].select(picks[which == i] - (ends[i] - len(entries[i]))) for i in np.unique(which)
-            ]
-            metrics = self.flow.update(Chunks.concatenate(parts))
-            losses.append(metrics['loss'])
-            skipped += metrics['skipped']
-        return {'steps': float(steps), 'flow_loss': float(np.mean(losses)), 'skipped': skipped}

@@ -1,5 +1,5 @@
 # Copyright 2026 The Apprentice authors. SPDX-License-Identifier: Apache-2.0
-"""Who rolls out: lanes in threads of this process, or the same lanes as Ray actors (:mod:`.ray_engine`).
+"""Who rolls out: lanes in processes of this machine, or the same lanes as Ray actors (:mod:`.ray_engine`).
 
 A lane is a simulator process (:class:`~apprentice.sim.pool.WorldPool` with one worker) and the policy's
 forward pass. It needs one processor, now for the one, now for the other, so lanes scale as processors do.
@@ -8,10 +8,14 @@ What an episode does depends on its seed, its try and the weights alone, not on 
 
 from __future__ import annotations
 
-import sys
+import contextlib
+import multiprocessing
+import pickle
+import signal
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
 from typing import Any, Protocol
 
 import torch
@@ -26,8 +30,6 @@ from apprentice.robot.parts import load_part
 from apprentice.robot.spec import RobotSpec
 from apprentice.sim.pool import WorldPool
 from apprentice.sim.rollout import RolloutConfig
-
-_PATIENCE_S = 1e-4
 
 
 @dataclass(frozen=True)
@@ -91,44 +93,98 @@ class Engine(Protocol):
 
 
 class LocalEngine:
-    """Lanes in threads: simulators are processes, and the forward pass does not hold the interpreter.
+    """Lanes on this machine: one in this process, several in processes of their own.
+
+    In threads of one process they would wait for each other's interpreter.
 
     Args:
+        policy, actor: of the trainer; what acts in the lane of this process.
         workers: lanes; about one a processor.
     """
 
     def __init__(self, setup: LaneSetup, policy: FlowPolicy, actor: Actor, workers: int = 1):
-        self._lanes: list[Lane] = []
-        # torch must not use the processors of the other lanes in its forward pass
-        self._threads = torch.get_num_threads()
+        self._lane = Lane(setup, policy, actor) if workers == 1 else None
+        self._workers: list[tuple[BaseProcess, Connection]] = []
+        # not forked: torch has threads and GL has contexts
+        context = multiprocessing.get_context('spawn')
         try:
-            for _ in range(workers):
-                self._lanes.append(Lane(setup, policy, actor))
+            for _ in range(0 if self._lane else workers):
+                ours, theirs = context.Pipe()
+                process = context.Process(target=_serve, args=(theirs, setup), daemon=False)
+                process.start()
+                theirs.close()
+                self._workers.append((process, ours))
+            for number in range(len(self._workers)):
+                self._receive(number)
         except BaseException:
             self.close()
             raise
-        self._pool = ThreadPoolExecutor(workers)
 
     def collect(self, actor: Actor, seeds: Sequence[int], noise_seed: int = 0) -> list[MacroEpisode]:
-        shares = split(seeds, len(self._lanes))
-        torch.set_num_threads(max(1, self._threads // len(self._lanes)))
-        # a lane whose simulator answered waits so long for the interpreter; 5 ms would be most of a step
-        patience = sys.getswitchinterval()
-        sys.setswitchinterval(_PATIENCE_S)
+        """See :class:`Engine`. After an error, RuntimeError where a lane died, make another engine."""
+        if self._lane is not None:
+            return ordered([self._lane.collect(seeds, noise_seed)])
+        weights = {name: tensor.cpu() for name, tensor in actor.state_dict().items()}
+        asked = [(i, share) for i, share in enumerate(split(seeds, len(self._workers))) if share]
+        for number, share in asked:
+            with contextlib.suppress(OSError):  # said when its answer does not come
+                _send(self._workers[number][1], (weights, share, noise_seed))
+        return ordered([self._receive(number) for number, _ in asked])
+
+    def _receive(self, number: int) -> list[MacroEpisode]:
+        process, connection = self._workers[number]
         try:
-            pending = [
-                self._pool.submit(lane.collect, share, noise_seed) for lane, share in zip(self._lanes, shares)
-            ]
-            return ordered([future.result() for future in pending])
-        finally:
-            torch.set_num_threads(self._threads)
-            sys.setswitchinterval(patience)
+            answer = pickle.loads(connection.recv_bytes())
+        except (EOFError, OSError):
+            process.join(5.0)
+            raise RuntimeError(
+                f'rollout lane {number} died (exit code {process.exitcode}); start again, training goes on '
+                'from its snapshot'
+            ) from None
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
 
     def close(self) -> None:
-        if hasattr(self, '_pool'):
-            self._pool.shutdown()
-        for lane in self._lanes:
-            lane.close()
+        """End the lanes."""
+        if self._lane is not None:
+            self._lane.close()
+        for _, connection in self._workers:
+            connection.close()  # which ends its lane
+        for process, _ in self._workers:
+            process.join(10.0)
+            if process.is_alive():
+                process.kill()
+
+
+def _serve(connection: Connection, setup: LaneSetup) -> None:
+    """The process of a lane, until the trainer closes the connection or dies."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the trainer, which then ends us
+    torch.set_num_threads(1)
+    try:
+        lane = Lane(setup)
+    except Exception as error:
+        _send(connection, error)
+        return
+    try:
+        _send(connection, [])
+        while True:
+            weights, seeds, noise_seed = pickle.loads(connection.recv_bytes())
+            try:
+                lane.actor.load_state_dict(weights)
+                answer: Any = lane.collect(seeds, noise_seed)
+            except Exception as error:
+                answer = error
+            _send(connection, answer)
+    except (EOFError, OSError):
+        pass
+    finally:
+        lane.close()
+
+
+def _send(connection: Connection, message: Any) -> None:
+    # plain bytes: the connection's own way would keep a shared file open for every tensor
+    connection.send_bytes(pickle.dumps(message, pickle.HIGHEST_PROTOCOL))
 
 
 def split(seeds: Sequence[int], parts: int) -> list[list[int]]:

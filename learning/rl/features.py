@@ -40,6 +40,8 @@ class FeatureConfig:
         candidates: N, chunks planned from each observation.
         rows: C, leading rows of a chunk that are kept; 0: all.
         batch: observations encoded at a time.
+        potential: critics see the potential, too. Shaping changes nothing about what is best only where they
+            do, or where it depends on what they see; whoever acts must then measure it in time.
     """
 
     kind: Literal['pooled', 'tokens'] = 'pooled'
@@ -47,6 +49,7 @@ class FeatureConfig:
     candidates: int = 8
     rows: int = 0
     batch: int = 32
+    potential: bool = True
 
 
 @dataclass
@@ -73,7 +76,7 @@ class FrozenEncoder:
 
     Args:
         policy: encodes; it is put into evaluation mode.
-        planner: plans the candidates, if another version of the policy does; its backbone must be the same.
+        planner: plans the candidates, if another version of the policy does.
     """
 
     def __init__(
@@ -96,6 +99,16 @@ class FrozenEncoder:
         return self.config.rows or self.spec.horizon
 
     @property
+    def planner(self) -> FlowPolicy:
+        """Plans the candidates."""
+        return self._planner
+
+    @property
+    def potential(self) -> bool:
+        """Whether critics see the potential."""
+        return self.config.potential
+
+    @property
     def sha256(self) -> str:
         """Of everything that features and candidates depend on."""
         fitted = b'' if self._mean is None else self._mean.cpu().numpy().tobytes()
@@ -107,6 +120,10 @@ class FrozenEncoder:
         """Plan candidates with another version of the policy from now on."""
         self._planner = planner.eval()
         self._planner_weights = self._weights if planner is self.policy else _digest(planner)
+        # what one backbone encoded, only the same can read
+        self._own_prefix = planner is not self.policy and _digest(planner.backbone) != _digest(
+            self.policy.backbone
+        )
 
     @torch.no_grad()
     def _raw(self, prefix: Prefix) -> torch.Tensor:
@@ -198,15 +215,15 @@ class FrozenEncoder:
         """
         inputs, spec = inputs.to(self.policy.device), self.spec
         prefix = self.policy.encode(inputs)
+        planned_from = self._planner.encode(inputs) if self._own_prefix else prefix
         if noise is None:
             shape = (len(inputs.state), self.config.candidates, spec.horizon, spec.dim)
             noise = torch.randn(shape, generator=generator)
         noise = noise.to(self.policy.device)
         count = noise.shape[1]
-        # the same backbone, so what one encoded the other can read
         chunks = flow.integrate(
             self._planner.expert,
-            prefix.repeat(count),
+            planned_from.repeat(count),
             noise.flatten(0, 1),
             self._planner.config.denoise_steps,
         ).unflatten(0, (-1, count))
@@ -283,10 +300,11 @@ def cached_moments(
     return made
 
 
-def _digest(policy: FlowPolicy) -> str:
-    """Of all weights and of the statistics."""
-    digest = hashlib.sha256(repr(policy.spec.to_dict()).encode())
-    for name, tensor in sorted(policy.state_dict().items()):
+def _digest(module: torch.nn.Module) -> str:
+    """Of all weights and, of a policy, of the statistics."""
+    spec = module.spec.to_dict() if isinstance(module, FlowPolicy) else None
+    digest = hashlib.sha256(repr(spec).encode())
+    for name, tensor in sorted(module.state_dict().items()):
         digest.update(name.encode())
         digest.update(tensor.detach().cpu().reshape(-1).view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from apprentice.learning.advantage import AdvantageConfig, potential, trajectory
+from apprentice.learning.guidance.accounting import BEFORE_TAKEOVER_S, takeovers
 from apprentice.policies.spec import PolicySpec
 from apprentice.reward_models.base import Trajectory
 from apprentice.reward_models.pipeline import RewardPipeline
@@ -34,6 +35,8 @@ class WindowConfig:
         toggle_penalty: for every time a gripper's target crosses the middle of its range.
         takeover_penalty: for the step at which a person takes over from the policy.
         before_takeover_s: windows of the policy that begin so shortly before a takeover are marked.
+        raw_differences: pay scale * (Phi' - Phi) and keep the potential at the end, instead of the discounted
+            form, which alone leaves what is best unchanged; to compare.
         duration_s: longest episode; the share of it that is over is part of a feature.
     """
 
@@ -43,7 +46,8 @@ class WindowConfig:
     scale: float = 0.5
     toggle_penalty: float = 0.02
     takeover_penalty: float = 0.0
-    before_takeover_s: float = 1.5
+    before_takeover_s: float = BEFORE_TAKEOVER_S
+    raw_differences: bool = False
     duration_s: float = 10.0
 
     def __post_init__(self):
@@ -127,6 +131,8 @@ def step_rewards(
     steps = replace(steps, discount=config.discount)
     success = shaping.config.sparse * steps.success_signal()
     reward = success + advantage.shaping_weight * (shaping(steps) - success)
+    if config.raw_differences:
+        reward = success + config.scale * advantage.shaping_weight * np.diff(steps.potential)
     reward = reward - config.toggle_penalty * _toggles(episode, spec)
     reward = reward - config.takeover_penalty * _takeovers(episode)
     return StepRewards(reward, np.asarray(steps.potential, np.float64)[:-1], steps.terminal)
@@ -155,10 +161,7 @@ def _toggles(episode: Episode, spec: PolicySpec | None) -> np.ndarray:
 
 def _takeovers(episode: Episode) -> np.ndarray:
     """1 at the first step of every takeover from the policy, float64 [T]."""
-    human, policy = episode.source == int(Source.HUMAN), episode.source == int(Source.POLICY)
-    begins = np.zeros(len(episode))
-    begins[1:] = human[1:] & policy[:-1]
-    return begins
+    return takeovers(episode.source).astype(float)
 
 
 def windows(episode: Episode, rewards: StepRewards, config: WindowConfig) -> Windows:

@@ -15,8 +15,7 @@ from apprentice.reward_models.cache.embeddings import EmbeddingCache, encoder_id
 class CachedModel:
     """A reward model whose ``encode`` asks a cache first; scores are those of the model to float16 precision.
 
-    Everything else is the model's own. For models that score from embeddings; one that looks at the frames
-    themselves (a language model that sees) gains nothing.
+    Everything else is the model's own.
 
     Args:
         inner: the model.
@@ -68,8 +67,9 @@ class CachedPairCritic(CachedModel):
         return self.inner.delta(self._encoded(request))
 
 
-def cached(model: RewardModel, cache: EmbeddingCache | None = None, **options: Any) -> CachedModel:
-    """A model with a cache in front of its encoder.
+def cached(model: RewardModel, cache: EmbeddingCache | None = None, **options: Any) -> RewardModel:
+    """A model with a cache in front of its encoder; the model itself where pictures are all it keeps of a
+    frame (``Needs.pictures``).
 
     Args:
         cache: shared with other models of the same encoder; None: one of its own.
@@ -77,6 +77,8 @@ def cached(model: RewardModel, cache: EmbeddingCache | None = None, **options: A
 
     Raises RewardModelError for a cache of another encoder, and for a folder and a model without a version.
     """
+    if model.needs.pictures:
+        return model
     if cache is None:
         cache = EmbeddingCache(_identity(model, kept=bool(options.get('folder'))), **options)
     return (CachedPairCritic if isinstance(model, PairCritic) else CachedModel)(model, cache)

@@ -24,6 +24,8 @@ from torch.nn import functional
 
 from apprentice.reward_models.base import RewardModelError
 from apprentice.reward_models.clip.encoder import ClipEncoder
+from apprentice.reward_models.clip.onnx_pool import one_query
+from apprentice.reward_models.clip.onnx_simplify import simplify
 from apprentice.reward_models.clip.onnx_tower import (
     FORMAT,
     GOLDEN,
@@ -52,12 +54,12 @@ class _Tower(nn.Module):
     def __init__(self, encoder: ClipEncoder):
         super().__init__()
         self.network = encoder.network
-        # (pixels / 255 - mean) / std, in two steps instead of three
+        # (pixels / 255 - mean) / std; the scale comes last, so that a convolution can take it up
         self.register_buffer('scale', 1 / (255 * encoder.std.cpu()))
-        self.register_buffer('shift', -encoder.mean.cpu() / encoder.std.cpu())
+        self.register_buffer('shift', -255 * encoder.mean.cpu())
 
     def forward(self, pixels: torch.Tensor) -> torch.Tensor:
-        images = pixels.permute(0, 3, 1, 2).float() * self.scale + self.shift
+        images = (pixels.permute(0, 3, 1, 2).float() + self.shift) * self.scale
         return functional.normalize(self.network.encode_image(images), dim=-1)
 
 
@@ -92,6 +94,7 @@ def export(
         graphs = [GRAPHS['onnx']]
         say(graphs[0])
         _write(encoder, made / graphs[0])
+        simplify(made / graphs[0])
         if int8:
             graphs.append(GRAPHS['onnx-int8'])
             say(graphs[1])
@@ -141,7 +144,7 @@ def _write(encoder: ClipEncoder, path: Path) -> None:
     # PyTorch's fused attention has no ONNX operator
     torch.backends.mha.set_fastpath_enabled(False)
     try:
-        with torch.no_grad(), _quiet():
+        with torch.no_grad(), _quiet(), one_query(encoder.network):
             torch.onnx.export(
                 _Tower(encoder).eval(),
                 (torch.zeros(2, *encoder.size, 3, dtype=torch.uint8),),

@@ -14,6 +14,7 @@ from apprentice.reward_models.critic.critic import REFERENCE
 from apprentice.reward_models.critic.eyes import Eye
 from apprentice.reward_models.critic.instructions import SLOTS, parse
 
+_SHORTEST = 0.35  # share of a demonstration that is a task of its own
 _COLOUR_WORDS = [f'colour{i + 1}' for i in range(SLOTS)]
 
 
@@ -27,6 +28,10 @@ class CriticTraining:
         mismatch: share of the successes that are shown with an instruction that is wrong.
         in_context: share of the episodes with a demonstration in context.
         unsaid: share of these (without wrong instructions) whose request is in words that nobody knows.
+        goals: share of these again in which the demonstration in context shows something else than the
+            request: a piece from its start on, or all of it backwards. Only who looks at it knows what is
+            wanted then, as with a new task.
+        forget: share of the words that are not read, of all requests.
         not_done_until: share of a success before which it is certainly not done.
         still: mean difference of two embeddings below which nothing has happened between them.
         ceiling: progress that a failed attempt surely does not exceed.
@@ -42,6 +47,8 @@ class CriticTraining:
     mismatch: float = 0.3
     in_context: float = 0.5
     unsaid: float = 0.5
+    goals: float = 0.0
+    forget: float = 0.1
     not_done_until: float = 0.85
     still: float = 0.004
     ceiling: float = 0.7
@@ -117,7 +124,10 @@ class LabelledFrames:
         in_context = rng.random(count) < settings.in_context
         taught = [i for i in range(count) if in_context[i]] or [0]
         in_context[taught] = True
-        shown = [self._demonstration(chosen[i], rng) for i in taught]
+        # with a demonstration at hand the words are often not needed: new tasks have new words
+        unsaid = in_context & ~np.array(wrong) & (rng.random(count) < settings.unsaid)
+        until, backwards = self._goals(np.array(good) & unsaid, settings, rng)
+        shown = [self._demonstration(chosen[i], until[i], backwards[i], rng) for i in taught]
         # in use a demonstration is read under the instruction of the attempt, which may be wrong for both
         told = [
             int(rng.choice(self.others[d] or [self.index[self.text[d]]]))
@@ -125,10 +135,17 @@ class LabelledFrames:
             else self.index[self.text[d]]
             for i, (d, _) in zip(taught, shown, strict=True)
         ]
-        # with a demonstration at hand the words are often not needed: new tasks have new words
-        unsaid = in_context & ~np.array(wrong) & (rng.random(count) < settings.unsaid)
-        share = [np.minimum(1.0, r / max(1, self.done_from[i])) for i, r in zip(chosen, rows, strict=True)]
-        done = [self._done(i, s, ok, settings) for i, s, ok in zip(chosen, share, good, strict=True)]
+        share = []
+        for i, (episode, picked) in enumerate(zip(chosen, rows, strict=True)):
+            last = until[i] * self.done_from[episode]
+            if until[i] < 1.0:  # what comes after the piece is not asked about
+                picked[:] = np.round(picked * (last / max(1, len(self.emb[episode]) - 1)))
+                picked[0] = round(last)
+            elif backwards[i]:
+                picked[0] = 0
+            reached = np.minimum(1.0, picked / max(1.0, round(last)))
+            share.append(1.0 - reached if backwards[i] else reached)
+        done = [self._done(s, ok, settings) for s, ok in zip(share, good, strict=True)]
         emb = [self.emb[i][r] for i, r in zip(chosen, rows, strict=True)]
         reference = [self.emb[i][r] for i, r in shown]
         still = [self.still[i][np.ix_(r, r)] for i, r in zip(chosen, rows, strict=True)]
@@ -138,20 +155,37 @@ class LabelledFrames:
 
         return Batch(
             views=tensor(emb).flatten(2),
-            text=self._said(texts, unsaid),
+            text=self._said(texts, unsaid, settings.forget, rng),
             progress=tensor(share),
             done=tensor(done),
             good=tensor(good, bool),
             wrong=tensor(wrong, bool),
             still=tensor(still, bool),
             reference=tensor(reference).flatten(2),
-            reference_text=self._said(told, unsaid[taught]),
+            reference_text=self._said(told, unsaid[taught], settings.forget, rng),
             in_context=torch.from_numpy(in_context).to(self.eye.device),
         )
 
-    def _said(self, texts: Sequence[int], unsaid: np.ndarray) -> torch.Tensor:
+    def _said(
+        self, texts: Sequence[int], unsaid: np.ndarray, forget: float, rng: np.random.Generator
+    ) -> torch.Tensor:
         words, hidden = self.words[list(texts)], torch.from_numpy(unsaid).to(self.words.device)
-        return torch.where(hidden[:, None], self.eye.unsaid(words), words)
+        heard = self.eye.heard(words, forget, rng)
+        return torch.where(hidden[:, None], self.eye.unsaid(words), heard)
+
+    @staticmethod
+    def _goals(
+        free: np.ndarray, settings: CriticTraining, rng: np.random.Generator
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Which share of an episode is the task [E], and whether backwards, bool [E].
+
+        Args:
+            free: bool [E], whether nothing but a demonstration says what the task is.
+        """
+        other = free & (rng.random(len(free)) < settings.goals)
+        backwards = other & (rng.random(len(free)) < 0.5)
+        until = np.where(other & ~backwards, rng.uniform(_SHORTEST, 1.0, len(free)), 1.0)
+        return until, backwards
 
     def _draw(self, among: np.ndarray, count: int, rng: np.random.Generator) -> list[int]:
         if not count:
@@ -159,15 +193,18 @@ class LabelledFrames:
         weight = self.weight[among]
         return [int(i) for i in rng.choice(among, count, p=weight / weight.sum())]
 
-    def _demonstration(self, episode: int, rng: np.random.Generator) -> tuple[int, np.ndarray]:
+    def _demonstration(
+        self, episode: int, until: float, backwards: bool, rng: np.random.Generator
+    ) -> tuple[int, np.ndarray]:
         """Another success of the same kind, and the rows of it that are shown."""
         same = self.good[self.kind[self.good] == self.kind[episode]]
         other = same[same != episode]
         chosen = int(rng.choice(other if len(other) else (same if len(same) else self.good)))
-        rows = np.linspace(0, len(self.emb[chosen]) - 1, REFERENCE - 2).round().astype(int)
-        return chosen, rows
+        last = until * self.done_from[chosen] if until < 1.0 else len(self.emb[chosen]) - 1
+        rows = np.linspace(0, last, REFERENCE).round().astype(int)
+        return chosen, rows[::-1].copy() if backwards else rows
 
-    def _done(self, episode: int, share: np.ndarray, good: bool, settings: CriticTraining) -> np.ndarray:
+    def _done(self, share: np.ndarray, good: bool, settings: CriticTraining) -> np.ndarray:
         if not good:
             return np.zeros(len(share))
         return np.where(share >= 1.0, 1.0, np.where(share < settings.not_done_until, 0.0, np.nan))

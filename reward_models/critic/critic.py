@@ -26,7 +26,7 @@ from apprentice.reward_models.base import Needs, RewardModelError, Score, ScoreR
 from apprentice.reward_models.critic.eyes import Eye, load_eye
 from apprentice.reward_models.critic.looking import Looking
 from apprentice.reward_models.critic.network import Member
-from apprentice.reward_models.files import read_sealed
+from apprentice.reward_models.files import open_sealed
 from apprentice.robot.types import RewardKind
 
 CONFIG = 'critic_config.json'
@@ -81,13 +81,9 @@ class ProgressCritic:
         """
         from safetensors.torch import load_file
 
-        folder = Path(str(weights)).expanduser()
-        if not (folder / CONFIG).is_file() or not (folder / WEIGHTS).is_file():
-            raise RewardModelError(
-                f'critic weights {folder} do not exist or lack {CONFIG} or {WEIGHTS}; give the folder of a '
-                'trained critic, or make one with `apprentice train critic`'
-            )
-        config, version = read_sealed(folder / CONFIG, folder / WEIGHTS, '`apprentice train critic`')
+        folder, config, version = open_sealed(
+            weights, CONFIG, WEIGHTS, 'progress critic', 'apprentice train critic'
+        )
         try:
             cameras, width = tuple(config['cameras']), int(config['width'])
             slope, offset = config['calibration']

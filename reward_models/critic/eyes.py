@@ -37,6 +37,10 @@ class Eye(Protocol):
         """What is left of :meth:`text` [N, E] of a request in words that nobody knows."""
         ...
 
+    def heard(self, text: torch.Tensor, forget: float, rng: np.random.Generator) -> torch.Tensor:
+        """What is left of :meth:`text` [N, E] if this share of the words is not understood."""
+        ...
+
     def negatives(self, text: str) -> list[str]:
         """Wrong instructions to compare with."""
         ...
@@ -82,6 +86,12 @@ class ThumbnailEye:
         known = torch.tensor([word in _COMMON for word in self.words], device=text.device)
         return torch.cat([text[:, : len(self.words)] * known, text[:, len(self.words) :]], dim=1)
 
+    def heard(self, text: torch.Tensor, forget: float, rng: np.random.Generator) -> torch.Tensor:
+        common = np.array([word in _COMMON for word in self.words])
+        kept = common | (rng.random((len(text), len(self.words))) >= forget)
+        understood = torch.from_numpy(kept).to(text.device)
+        return torch.cat([text[:, : len(self.words)] * understood, text[:, len(self.words) :]], dim=1)
+
     def negatives(self, text: str) -> list[str]:
         return wrong_instructions(text, self.colours)
 
@@ -111,6 +121,9 @@ class ClipEye:
 
     def unsaid(self, text: torch.Tensor) -> torch.Tensor:
         return text  # a text encoder has an embedding for everything
+
+    def heard(self, text: torch.Tensor, forget: float, rng: np.random.Generator) -> torch.Tensor:
+        return text
 
     def negatives(self, text: str) -> list[str]:
         return self.clip.negatives(text)

@@ -49,16 +49,27 @@ class GridTrunk(nn.Module):
             nn.Dropout(0.1), nn.Linear(views * 48 * 16 + 32, width), nn.LayerNorm(width), nn.GELU()
         )
 
-    def forward(self, views: torch.Tensor, text: torch.Tensor) -> torch.Tensor:
-        """Features [N, width] of embeddings [N, views * D] and text [N, words + SLOTS]."""
-        said, hues = text[:, :-SLOTS], text[:, -SLOTS:]
+    def look(self, views: torch.Tensor, text: torch.Tensor) -> torch.Tensor:
+        """What :meth:`of_look` needs of embeddings [N, views * D], the same for all members: nothing in it is
+        trained. Maps [N, views, MAPS, SIZE, SIZE].
+        """
+        each = views.reshape(len(views), self.views, -1).unbind(dim=1)
+        return torch.stack([thumbnails.maps(view, text[:, -SLOTS:]) for view in each], dim=1)
+
+    def of_look(self, looked: torch.Tensor, text: torch.Tensor) -> torch.Tensor:
+        """Features [N, width] of what was looked at, and text [N, words + SLOTS]."""
+        said = text[:, :-SLOTS]
         said = self.words(said / said.sum(dim=1, keepdim=True).clamp_min(1.0))
         scale, shift = self.modulate(said).reshape(len(text), 2, self.views, 32, 1, 1).unbind(dim=1)
         parts = []
-        for i, view in enumerate(views.reshape(len(views), self.views, -1).unbind(dim=1)):
-            early = self.early[i](thumbnails.maps(view, hues))
+        for i, maps in enumerate(looked.unbind(dim=1)):
+            early = self.early[i](maps)
             parts.append(self.late[i](early * (1 + scale[:, i]) + shift[:, i]))
         return self.out(torch.cat([*parts, said], dim=1))
+
+    def forward(self, views: torch.Tensor, text: torch.Tensor) -> torch.Tensor:
+        """Features [N, width] of embeddings [N, views * D] and text [N, words + SLOTS]."""
+        return self.of_look(self.look(views, text), text)
 
 
 class EmbeddingTrunk(nn.Module):
@@ -77,11 +88,20 @@ class EmbeddingTrunk(nn.Module):
             nn.GELU(),
         )
 
+    def look(self, views: torch.Tensor, text: torch.Tensor) -> torch.Tensor:
+        return views
+
+    def of_look(self, looked: torch.Tensor, text: torch.Tensor) -> torch.Tensor:
+        return self(looked, text)
+
     def forward(self, views: torch.Tensor, text: torch.Tensor) -> torch.Tensor:
         """Features [N, width] of unit embeddings [N, views * D] and [N, D]."""
         selected = views * self.align(text).repeat(1, self.views)
         scale = float(text.shape[1]) ** 0.5  # unit vectors have entries of 1 / sqrt(D)
         return self.out(torch.cat([views * scale, selected * scale, text * scale], dim=1))
+
+
+Trunk = GridTrunk | EmbeddingTrunk
 
 
 class Member(nn.Module):

@@ -12,6 +12,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import torch
@@ -22,9 +23,11 @@ from apprentice.reward_models.base import Episodes, RewardModelError
 from apprentice.reward_models.critic.batches import Batch, CriticTraining, LabelledFrames
 from apprentice.reward_models.critic.critic import CONFIG, WEIGHTS, ProgressCritic
 from apprentice.reward_models.critic.eyes import Eye
-from apprentice.reward_models.critic.network import Member
+from apprentice.reward_models.critic.network import Member, Trunk
+from apprentice.reward_models.critic.resuming import fingerprint
 from apprentice.reward_models.critic.thumbnails import SIZE, WIDTH
 from apprentice.reward_models.files import write_half, write_sealed
+from apprentice.reward_models.resuming import Snapshots, put_back, state_of, wind_on
 
 Progress = Callable[[int, float], None]
 
@@ -36,6 +39,7 @@ def train_critic(
     settings: CriticTraining | None = None,
     held_back: Episodes | None = None,
     progress: Progress | None = None,
+    snapshots: Snapshots | None = None,
 ) -> dict[str, float]:
     """Train and write a folder that :class:`ProgressCritic` loads.
 
@@ -46,8 +50,9 @@ def train_critic(
         folder: is made; existing files of the same names are replaced.
         held_back: attempts that ``done_prob`` is calibrated on; None: it stays as it comes.
         progress: called with (step, loss).
+        snapshots: where the training goes on from, and leaves its state; None: it begins and ends here.
 
-    Raises RewardModelError without a successful episode.
+    Raises RewardModelError without a successful episode, and for snapshots of another training.
     """
     settings = settings or CriticTraining()
     if not any(episodes.success):
@@ -64,11 +69,18 @@ def train_critic(
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimizer, settings.learning_rate, total_steps=settings.steps, pct_start=0.1
     )
-    loss_value = float('nan')
-    for step in range(settings.steps):
+    loss_value, first, of = float('nan'), 0, ''
+    if snapshots is not None:
+        of = fingerprint(data, settings, {**eye.config(), 'cameras': list(episodes.cameras)})
+        state = snapshots.read()
+        first = put_back(state, members, optimizer, rng, of) if state is not None else 0
+        wind_on(schedule, first)
+    for step in range(first, settings.steps):
         batch = data.batch(settings, rng)
-        # their own starts, and their own noise on what they see, are what makes members differ
-        loss = sum(_loss(member, batch, settings) for member in members)
+        with torch.no_grad():
+            looked, said = _look(cast(Trunk, members[0].trunk), batch)
+        # their own starts, and what they drop, are what makes members differ
+        loss = sum(_loss(member, batch, looked, said, settings) for member in members)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[union-attr]
         torch.nn.utils.clip_grad_norm_(members.parameters(), 1.0)
@@ -77,6 +89,8 @@ def train_critic(
         loss_value = float(loss.detach()) / settings.members  # type: ignore[union-attr]
         if progress is not None:
             progress(step + 1, loss_value)
+        if snapshots is not None and (step + 1) % snapshots.every == 0:
+            snapshots.write(*state_of(members, optimizer, rng, step + 1, of))
     # what is calibrated are the weights as they are stored
     members.load_state_dict({name: value.half().float() for name, value in members.state_dict().items()})
     critic = ProgressCritic(eye, members, episodes.cameras)
@@ -98,19 +112,35 @@ def train_critic(
     }
 
 
-def _loss(member: Member, batch: Batch, settings: CriticTraining) -> torch.Tensor:
-    count, k = batch.progress.shape
+def _look(trunk: Trunk, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
+    """What all members see of a batch, frames [E * K] and then demonstrations [C * R], and the texts."""
+    k, shown = batch.progress.shape[1], batch.reference.shape[1]
     across, down = (int(v) for v in torch.randint(-1, 2, (2,)))
-    views = _shifted(_jittered(batch.views), across, down, member.trunk.views)
-    text = batch.text[:, None].expand(-1, k, -1)
-    features = member.trunk(views.flatten(0, 1), text.flatten(0, 1)).reshape(count, k, -1)
-    taught, joined = batch.in_context, torch.empty_like(features)
+    views = _shifted(_jittered(batch.views), across, down, trunk.views)
+    text = batch.text[:, None].expand(-1, k, -1).flatten(0, 1)
+    words = batch.reference_text[:, None].expand(-1, shown, -1).flatten(0, 1)
+    both = torch.cat([views.flatten(0, 1), batch.reference.flatten(0, 1)])
+    said = torch.cat([text, words])
+    return trunk.look(both, said), said
+
+
+def _loss(
+    member: Member, batch: Batch, looked: torch.Tensor, said: torch.Tensor, settings: CriticTraining
+) -> torch.Tensor:
+    """Of one member.
+
+    Args:
+        looked: by :func:`_look`, of all frames [E * K], then of all demonstrations [C * R].
+        said: the texts of both.
+    """
+    count, k = batch.progress.shape
+    trunk = cast(Trunk, member.trunk)
+    own, reference = trunk.of_look(looked, said).split([count * k, len(looked) - count * k])
+    features, taught = own.unflatten(0, (count, k)), batch.in_context
+    joined = torch.empty_like(features)
     joined[~taught] = member.in_context(features[~taught].flatten(0, 1), None).unflatten(0, (-1, k))
     if taught.any():
-        shown = batch.reference.shape[1]
-        words = batch.reference_text[:, None].expand(-1, shown, -1)
-        reference = member.trunk(batch.reference.flatten(0, 1), words.flatten(0, 1)).unflatten(0, (-1, shown))
-        context = reference.repeat_interleave(k, dim=0)
+        context = reference.unflatten(0, (-1, batch.reference.shape[1])).repeat_interleave(k, dim=0)
         joined[taught] = member.in_context(features[taught].flatten(0, 1), context).unflatten(0, (-1, k))
     first = joined[:, :, None].expand(-1, -1, k, -1)
     second = joined[:, None].expand(-1, k, -1, -1)

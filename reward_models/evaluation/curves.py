@@ -25,7 +25,7 @@ def curve(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Progress and done probability [T] (NaN where the model has none). Without a pair critic the progress is
     the value, whatever its kind, and of costs and seconds to go its negative; a sample that is not valid
-    repeats the one before.
+    repeats the one before. NaN where no sample of the episode is valid.
 
     Args:
         emb: embeddings [T, V, D] of all frames.
@@ -80,8 +80,13 @@ def _pair_curve(
 
 
 def _held(values: np.ndarray) -> np.ndarray:
-    """Values [T] in which what is not finite repeats what was before; 0 before the first."""
+    """Values [T] in which what is not finite repeats what was before; 0 before the first.
+
+    Nothing finite at all stays so: of a cost, 0 would be the best there is.
+    """
     values = np.asarray(values, float)
     finite = np.isfinite(values)
+    if not finite.any():
+        return values
     last = np.maximum.accumulate(np.where(finite, np.arange(len(values)), -1))
     return np.where(last >= 0, values[np.maximum(last, 0)], 0.0)

@@ -92,7 +92,8 @@ def summarise(seen: Sequence[Seen]) -> Judgement:
       ``margin_worst``: less the highest of them.
     - ``ece``: of the last done probability, 10 bins.
     - ``false_success``: share of the attempts that are no success in which done probability is at least
-      CERTAIN for IN_A_ROW samples; ``found_success``: the same of successes.
+      CERTAIN for IN_A_ROW samples; ``found_success``: the same of successes. NaN for a model without a done
+      probability, which never says done.
     - ``static_credit``: largest rise of progress over 10 s of one still frame (first and middle one, with
       noise of 2 grey levels), mean.
     - ``truth``: Spearman correlation with the staged truth over all frames.
@@ -103,7 +104,7 @@ def summarise(seen: Sequence[Seen]) -> Judgement:
     good, bad = [e for e in seen if e.item.success], [e for e in seen if not e.item.success]
     success = np.array([each.item.success for each in seen], bool)
     end = np.array([each.end for each in seen])
-    wrongly = sum(each.called for each in bad)
+    wrongly, claims = sum(each.called for each in bad), any(np.isfinite(each.done).any() for each in seen)
     known = [each for each in seen if np.all(np.isfinite(each.item.progress))]
     probable = len(seen) > 0 and all(np.isfinite(e.done[-1]) and 0 <= e.done[-1] <= 1 for e in seen)
 
@@ -123,8 +124,8 @@ def summarise(seen: Sequence[Seen]) -> Judgement:
         'margin': _mean([each.margin for each in good]),
         'margin_worst': _mean([each.margin_worst for each in good]),
         'ece': calibration_error(end, success) if probable else float('nan'),
-        'false_success': wrongly / len(bad) if bad else float('nan'),
-        'found_success': _mean([float(each.called) for each in good]),
+        'false_success': wrongly / len(bad) if bad and claims else float('nan'),
+        'found_success': _mean([float(each.called) for each in good]) if claims else float('nan'),
         'static_credit': _mean([credit for each in good for credit in each.credits]),
         'truth': float('nan'),
         'voc_moved': _mean([each.voc for each in moved if each.item.success]),
@@ -139,6 +140,7 @@ def summarise(seen: Sequence[Seen]) -> Judgement:
         kind: sum(e.item.kind == kind for e in seen) for kind in dict.fromkeys(e.item.kind for e in seen)
     }
     counts |= {'false_success': wrongly, 'failed': len(bad), 'moved': len(moved)}
+    counts |= {'never valid': never} if (never := sum(not each.scored for each in seen)) else {}
     return Judgement(
         numbers,
         counts,
@@ -154,7 +156,7 @@ def _good_first(items: Sequence[Truth]) -> list[Truth]:
 
 @dataclass
 class Seen:
-    """What a model said of one attempt."""
+    """What a model said of one attempt; 0 throughout where it said nothing valid (``scored``)."""
 
     item: Truth
     value: np.ndarray
@@ -163,20 +165,25 @@ class Seen:
     margin: float = float('nan')
     margin_worst: float = float('nan')
     credits: tuple[float, ...] = ()
+    scored: bool = True
 
     @classmethod
     def of(cls, curve_of: Curve, item: Truth, still: bool, seed: int) -> Seen:
-        seen = cls(item, *curve_of(Showing.whole(item), item.text))
+        value, done = curve_of(Showing.whole(item), item.text)
+        seen = cls(item, np.nan_to_num(value), done, scored=bool(np.isfinite(value).any()))
         if not item.success or item.moved:
             return seen
-        seen.voc_rewound = value_order_correlation(curve_of(Showing.rewound(item), item.text)[0])
-        if item.wrong:
-            others = [float(curve_of(Showing.whole(item), text)[0][-1]) for text in item.wrong]
+        seen.voc_rewound = value_order_correlation(
+            np.nan_to_num(curve_of(Showing.rewound(item), item.text)[0])
+        )
+        others = [float(curve_of(Showing.whole(item), text)[0][-1]) for text in item.wrong]
+        others = [other for other in others if np.isfinite(other)]  # saying nothing is no score
+        if others:
             seen.margin = float(seen.value[-1]) - float(np.mean(others))
             seen.margin_worst = float(seen.value[-1]) - max(others)
         if still:
             frozen = [Showing.frozen(item, row, seed) for row in (0, len(item.frames) // 2)]
-            values = [curve_of(showing, item.text)[0] for showing in frozen]
+            values = [np.nan_to_num(curve_of(showing, item.text)[0]) for showing in frozen]
             seen.credits = tuple(float(np.max(value) - value[0]) for value in values)
         return seen
 
@@ -196,7 +203,7 @@ class Seen:
     @property
     def called(self) -> bool:
         """Whether it was called a success: a run of IN_A_ROW samples is CERTAIN."""
-        certain = np.where(np.isfinite(self.done), self.done, self.value) >= CERTAIN
+        certain = np.nan_to_num(self.done, nan=0.0) >= CERTAIN
         return len(certain) >= IN_A_ROW and bool(
             np.any(np.convolve(certain, np.ones(IN_A_ROW), 'valid') > IN_A_ROW - 0.5)
         )

@@ -110,10 +110,12 @@ def model_curve(model: RewardModel, stride_s: float = 1.0, in_context: bool = Fa
         emb = encoded(item.frames)[showing.rows] if showing.noise is None else model.encode(showing.frames())
         wanted = in_context or model.needs.reference or model.needs.goal
         reference = encoded(item.reference) if wanted and item.reference is not None else None
-        # a demonstration shows its own instruction: under another one there is none
+        # a demonstration shows its own instruction: under another one there is none, unless the model does
+        # not read instructions
         state = {name: values[showing.rows] for name, values in item.state.items()}
         action = None if item.action is None else item.action[showing.rows]
-        shown = reference if text == item.text or model.needs.reference else None
+        own = text == item.text or model.needs.reference or not model.needs.text
+        shown = reference if own else None
         return curve(model, emb, showing.stamps, text, stride_s, shown, state, action)
 
     return of

@@ -17,6 +17,7 @@ from apprentice.reward_models.base import RewardModelError
 from apprentice.reward_models.files import read_json, write_json
 
 FILE = 'verdict.json'
+_BESIDE = (FILE, 'README.md', 'calibration.json')  # they change no score
 RIVALS = ('clock', 'cosine')  # a model that is worse than one of these is refused
 # what decides between a model and a rival; a number that one of them lacks does not
 DECISIVE = ('order', 'auroc', 'pair_accuracy', 'margin')
@@ -130,12 +131,12 @@ def read(path: Path) -> Verdict:
 
 
 def weights_hash(weights: str | Path) -> str:
-    """sha256 over the files of a folder of weights, or over one file; empty if there is neither."""
+    """sha256 over the files of a folder of weights that scores depend on, or over one file; else empty."""
     path = Path(str(weights)).expanduser()
     if path.is_file():
         files = [path]
     else:
-        files = [p for p in sorted(path.rglob('*')) if p.is_file() and p.name not in (FILE, 'README.md')]
+        files = [p for p in sorted(path.rglob('*')) if p.is_file() and p.name not in _BESIDE]
     if not files:
         return ''
     digest = hashlib.sha256()

@@ -62,7 +62,7 @@ class FromLeRobot:
         self.network, self.kind, self.before, self.size = network, kind, before, size
         self.features = dict(cameras)
         self.model, self.version = name, version
-        self.needs = Needs(text=True, cameras=tuple(cameras))
+        self.needs = Needs(text=True, cameras=tuple(cameras), pictures=True)
         if not cameras:
             raise RewardModelError('name the cameras: our camera -> the feature of the LeRobot model')
 

@@ -73,10 +73,14 @@ class Monitor:
         audit: AuditConfig | None = None,
         seed: int = 0,
     ):
-        self.calibration = calibration
         self.ladder = Ladder(ladder)
         self.audits = AuditPlan(audit, seed)
         self._judged: deque[Judged] = deque(maxlen=_KEPT)
+        self.recalibrate(calibration)
+
+    def recalibrate(self, calibration: Calibration) -> None:
+        """Compare with another calibration of the same version from now on; level and episodes stay."""
+        self.calibration = calibration
         self._detectors = {detector.name: detector for detector in calibration.detectors}
         self._rates = {
             name: limit.rate

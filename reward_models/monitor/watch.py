@@ -24,8 +24,8 @@ class Watch:
 
     Where ``folder`` has no calibration for the version that scores, one is fitted on the first episodes that
     do not contradict the model: learning has hardly begun, so they are what the base policy does. Better is
-    a calibration fitted beforehand on episodes that people have looked at, and put there. At FREEZE and above
-    that is demanded: what scores then is not trusted, so it does not say what is normal either.
+    a calibration fitted beforehand on episodes that people have looked at, and put there. From DOWN_WEIGHT on
+    that is demanded: alarms lasted, so what scores now does not say what is normal.
 
     Args:
         folder: holds ``<model>-<version>.json`` (calibration) and ``<model>.level.json``.
@@ -47,6 +47,7 @@ class Watch:
         self.folder, self.model, self.episodes = folder, model, episodes
         self._false_alarm, self._audit, self._seed = false_alarm, audit, seed
         self._set: list[Evidence] = []
+        self._fitted: list[Evidence] = []  # what the calibration in use was fitted on, by this process
         self._ladder = Ladder(ladder)
         self.monitor: Monitor | None = None
         self._level_file = folder / f'{_safe(model)}.level.json'
@@ -69,9 +70,9 @@ class Watch:
 
     def judge(self, evidence: Evidence) -> Report:
         """The report of an episode; while the calibration set is being collected it has no findings."""
-        version, frozen = evidence.version, self.level >= Level.FREEZE
+        version, doubted = evidence.version, self.level >= Level.DOWN_WEIGHT
         known = self.monitor is not None and self.monitor.calibration.version == version
-        if not known and (not frozen or self.calibration_file(version).exists()):
+        if not known and (not doubted or self.calibration_file(version).exists()):
             self._begin(version)
         elif not known:
             return self._demand(evidence)
@@ -84,14 +85,28 @@ class Watch:
     def audit(self, episode_id: str, success: bool) -> bool:
         """A person's verdict on an earlier episode; False if it is not remembered.
 
-        One of the calibration set leaves it if it claims a success that was none.
+        One of the calibration set leaves it if it claims a success that was none; where the set was full
+        already, the calibration is fitted again without it, or collected on if too few are left.
         """
-        for index, evidence in enumerate(self._set):
-            if evidence.episode_id == episode_id:
-                audited = replace(evidence, gold=float(success))
-                self._set[index : index + 1] = [] if _contradicted(audited) else [audited]
-                return True
+        if _audited(self._set, episode_id, success):
+            return True
+        before = len(self._fitted)
+        if _audited(self._fitted, episode_id, success):
+            if len(self._fitted) < before:
+                self._fit_again()
+            return True
         return self.monitor is not None and self.monitor.audit(episode_id, success)
+
+    def _fit_again(self) -> None:
+        assert self.monitor is not None
+        version = self.monitor.calibration.version
+        if len(self._fitted) >= LEAST:
+            calibration = Calibration.fit(self._fitted, self._false_alarm)
+            calibration.save(self.calibration_file(version))
+            self.monitor.recalibrate(calibration)
+        else:
+            self.calibration_file(version).unlink(missing_ok=True)
+            self.monitor, self._set, self._fitted = None, self._fitted, []
 
     def acknowledge(self, who: str) -> None:
         """Let the level fall step by step while it stays quiet."""
@@ -101,6 +116,7 @@ class Watch:
         path = self.calibration_file(version)
         self.monitor = None
         self._set = [evidence for evidence in self._set if evidence.version == version]
+        self._fitted = []
         if path.exists():
             self._use(Calibration.load(path))
 
@@ -119,7 +135,7 @@ class Watch:
             calibration = Calibration.fit(self._set, self._false_alarm)
             calibration.save(self.calibration_file(evidence.version))
             self._use(calibration)
-            self._set = []
+            self._set, self._fitted = [], self._set
             reason = (
                 f'calibrated on {calibration.episodes} episodes, false alarms in at most '
                 f'{calibration.family_rate:.0%} of such'
@@ -130,11 +146,11 @@ class Watch:
         return Report(evidence.episode_id, self.model, evidence.version, level, weight, (), reason, '')
 
     def _demand(self, evidence: Evidence) -> Report:
-        """At FREEZE or above, of a version without a calibration: nothing is compared, the level stays."""
+        """From DOWN_WEIGHT on, of a version without a calibration: nothing is compared, the level stays."""
         reason = (
             f'{self.level.name}, raised by {self._ladder.reason or "an earlier run"}. Version '
-            f'{evidence.version} has no calibration, and from FREEZE on none is made of what scores now: fit '
-            'one on episodes that people have looked at '
+            f'{evidence.version} has no calibration, and from DOWN_WEIGHT on none is made of what scores '
+            'now: fit one on episodes that people have looked at '
             f'(Calibration.fit) and save it as {self.calibration_file(evidence.version)}'
         )
         weight = self._ladder.weight
@@ -143,6 +159,16 @@ class Watch:
     def _keep(self) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
         write_json(self._level_file, {'level': int(self.level), 'reason': self._ladder.reason})
+
+
+def _audited(episodes: list[Evidence], episode_id: str, success: bool) -> bool:
+    """Whether the episode is among these; it gets the verdict, and leaves if that contradicts its claim."""
+    for index, evidence in enumerate(episodes):
+        if evidence.episode_id == episode_id:
+            audited = replace(evidence, gold=float(success))
+            episodes[index : index + 1] = [] if _contradicted(audited) else [audited]
+            return True
+    return False
 
 
 def _contradicted(evidence: Evidence) -> bool:

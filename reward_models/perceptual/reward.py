@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from apprentice.reward_models.base import Needs, RewardModelError, Score, ScoreRequest
-from apprentice.reward_models.files import read_sealed
+from apprentice.reward_models.files import open_sealed
 from apprentice.reward_models.perceptual.features import FrameFeatures
 from apprentice.robot.types import RewardKind
 
@@ -92,13 +92,9 @@ class PerceptualReward:
         """
         from safetensors.numpy import load_file
 
-        folder = Path(str(weights)).expanduser()
-        if not (folder / CONFIG).is_file() or not (folder / WEIGHTS).is_file():
-            raise RewardModelError(
-                f'perceptual reward {folder} does not exist or lacks {CONFIG} or {WEIGHTS}; make one with '
-                '`apprentice train perceptual`'
-            )
-        config, version = read_sealed(folder / CONFIG, folder / WEIGHTS, '`apprentice train perceptual`')
+        folder, config, version = open_sealed(
+            weights, CONFIG, WEIGHTS, 'perceptual reward', 'apprentice train perceptual'
+        )
         try:
             source, encoder_version = config['encoder'], config['encoder_version']
             cameras, grid, layer = tuple(config['cameras']), int(config['grid']), str(config['layer'])

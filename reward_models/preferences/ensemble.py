@@ -185,6 +185,7 @@ def fit(
         loss.backward()
         optimizer.step()
     ensemble.eval().requires_grad_(False)
+    ensemble.first.copy_(ensemble.first.half().float())  # as `save` stores it
     ensemble.anchor(x)
     return ensemble
 

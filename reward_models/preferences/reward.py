@@ -11,7 +11,7 @@ import numpy as np
 
 from apprentice.reward_models.base import Needs, RewardModelError, Score, ScoreRequest
 from apprentice.reward_models.clip.reward import ClipReward
-from apprentice.reward_models.files import read_sealed, write_sealed
+from apprentice.reward_models.files import open_sealed, write_sealed
 from apprentice.reward_models.preferences.ensemble import RewardEnsemble
 from apprentice.robot.files import replacing
 from apprentice.robot.types import RewardKind
@@ -61,13 +61,9 @@ class PreferenceReward:
         """
         from safetensors.torch import load_file
 
-        folder = Path(str(weights)).expanduser()
-        if not (folder / CONFIG).is_file() or not (folder / WEIGHTS).is_file():
-            raise RewardModelError(
-                f'preference reward {folder} does not exist or lacks {CONFIG} or {WEIGHTS}; make one with '
-                '`apprentice train preference`'
-            )
-        config, version = read_sealed(folder / CONFIG, folder / WEIGHTS, '`apprentice train preference`')
+        folder, config, version = open_sealed(
+            weights, CONFIG, WEIGHTS, 'preference reward', 'apprentice train preference'
+        )
         try:
             source, encoder_version = config['encoder'], config['encoder_version']
             ensemble = RewardEnsemble(int(config['members']), int(config['dim']), int(config['width']))
@@ -75,7 +71,8 @@ class PreferenceReward:
         except (KeyError, TypeError) as error:
             raise RewardModelError(f'{folder / CONFIG}: missing or wrong {error}') from None
         try:
-            ensemble.load_state_dict(load_file(folder / WEIGHTS))
+            state = load_file(folder / WEIGHTS)
+            ensemble.load_state_dict({name: value.float() for name, value in state.items()})
         except Exception as error:  # safetensors and torch raise their own kinds
             raise RewardModelError(f'{folder / WEIGHTS} does not fit {CONFIG}: {error}') from error
         local = folder / source
@@ -148,6 +145,7 @@ def save(
 
     folder.mkdir(parents=True, exist_ok=True)
     state = {key: value.detach().cpu().contiguous() for key, value in ensemble.state_dict().items()}
+    state['first'] = state['first'].half()  # nearly all of it; :func:`.ensemble.fit` has rounded it
     with replacing(folder / WEIGHTS) as temporary:
         save_file(state, temporary)
         temporary.chmod(0o644)  # safetensors writes for the owner alone

@@ -70,6 +70,10 @@ class Normalise:
         """Collect the rewards of an episode, once an episode."""
         self._seen.setdefault(trajectory.text, Moments()).add(rewards)
 
+    def forget(self) -> None:
+        """Collect from the beginning; what is applied stays until :meth:`refresh`."""
+        self._seen = {}
+
     def refresh(self) -> None:
         """Apply from now on what was collected; refused inside :meth:`frozen`."""
         if self._frozen:

@@ -15,6 +15,7 @@ A part is any class whose dataclass fields are its settings and which is a
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -80,12 +81,29 @@ class Shaping:
         return next((mark for mark in marks if mark is not None), bool(marks))
 
     def needs_returns(self) -> list[str]:
-        """Transforms that make no sense over a few steps of one episode: of scores, or with statistics."""
+        """Transforms that make no sense over a few steps of one episode: those of scores."""
         return [
-            type(transform).__name__
-            for transform in self.transforms
-            if getattr(transform, 'of_scores', None) or hasattr(transform, 'observe')
+            type(transform).__name__ for transform in self.transforms if getattr(transform, 'of_scores', None)
         ]
+
+    @property
+    def learns(self) -> bool:
+        """Whether a transform keeps statistics: has ``observe``, ``refresh`` and ``forget``."""
+        return any(hasattr(transform, 'observe') for transform in self.transforms)
+
+    def learn(self, trajectories: Iterable[Trajectory]) -> None:
+        """Statistics from these episodes alone, which count from now on; between updates only.
+
+        Made anew each time, so that an episode that is judged again is not counted twice.
+        """
+        kept = list(trajectories)
+        # one after another: what a later one sees depends on the statistics of an earlier one
+        for place, transform in enumerate(self.transforms):
+            if hasattr(transform, 'observe'):
+                transform.forget()
+                for trajectory in kept:
+                    transform.observe(self._run(trajectory, place), trajectory)
+                transform.refresh()
 
     def observe(self, trajectory: Trajectory) -> None:
         """Show an episode to the transforms that keep statistics, once; they change in :meth:`refresh`."""

@@ -36,7 +36,7 @@ class VlmCritic(VlmModel):
 
     def __init__(self, network: Network, settings: VlmSettings, reference: Reference = ()):
         super().__init__(network, settings, reference)
-        self.needs = Needs(pair=True, cameras=settings.cameras)
+        self.needs = Needs(pair=True, cameras=settings.cameras, pictures=True)
         self._number = NumberReading(network.tokenizer, -100, 100, settings.least_branch)
         words = ('1', '0') if settings.wording == 'vlac' else (settings.yes, settings.no)
         self._choice = ChoiceReading(network.tokenizer, words)

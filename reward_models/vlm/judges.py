@@ -29,7 +29,7 @@ class _Judge(VlmModel):
         super().__init__(network, settings, reference)
         # more moments than are shown, evenly spaced ones of which are
         window = 1 if self.window == 1 else SPAN * self.window
-        self.needs = Needs(cameras=settings.cameras, window=window)
+        self.needs = Needs(cameras=settings.cameras, window=window, pictures=True)
 
     @property
     def window(self) -> int:

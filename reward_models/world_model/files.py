@@ -8,12 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from apprentice.reward_models.base import RewardModelError
-from apprentice.reward_models.files import read_json, write_half, write_json
+from apprentice.reward_models.files import open_sealed, read_json, version_of, write_half, write_sealed
 from apprentice.reward_models.world_model.energy import EnergySettings
 from apprentice.reward_models.world_model.features import load_features
 from apprentice.reward_models.world_model.predictor import Predictor, PredictorConfig
 from apprentice.reward_models.world_model.reward import WorldModelReward
-from apprentice.robot.files import sha256
 from apprentice.robot.settings import SettingsError, from_dict
 
 CONFIG = 'world_model.json'
@@ -34,21 +33,19 @@ def save(
         features: ``part``, ``source`` (a path relative to ``folder``, or a name), ``options``, ``version``.
         about: kept beside, not read.
 
-    Returns the version: 12 hex digits of the weights' sha256.
+    Returns the version, see :func:`~apprentice.reward_models.files.read_sealed`.
     """
     folder.mkdir(parents=True, exist_ok=True)
     write_half(predictor, folder / WEIGHTS)
-    digest = sha256(folder / WEIGHTS)
     config = {
         'features': features,
         'cameras': list(cameras),
         'predictor': predictor.config.to_dict(),
         'energy': asdict(settings),
-        'sha256': digest,
         'about': about,
     }
-    write_json(folder / CONFIG, config)
-    return digest[:12]
+    write_sealed(folder / CONFIG, config, folder / WEIGHTS)
+    return version_of(read_json(folder / CONFIG))
 
 
 def load(
@@ -71,19 +68,7 @@ def load(
 
     if unknown:
         raise RewardModelError(f'world model: unknown {sorted(unknown)}; known: ahead, energy_weights')
-    folder = Path(str(weights)).expanduser()
-    if not (folder / CONFIG).is_file() or not (folder / WEIGHTS).is_file():
-        raise RewardModelError(
-            f'world model {folder} does not exist or lacks {CONFIG} or {WEIGHTS}; give the folder of a '
-            'trained one, or make it with `apprentice train world-model`'
-        )
-    config = read_json(folder / CONFIG)
-    digest = sha256(folder / WEIGHTS)
-    if config.get('sha256') != digest:
-        raise RewardModelError(
-            f'{folder / WEIGHTS} is not the file {CONFIG} was written for (sha256 differs); copy the folder '
-            'again, or train it again'
-        )
+    folder, config, _ = open_sealed(weights, CONFIG, WEIGHTS, 'world model', 'apprentice train world-model')
     try:
         energy = dict(config['energy'])
         if energy_weights is not None:
@@ -91,6 +76,7 @@ def load(
         if ahead is not None:
             energy['ahead'] = ahead
         settings = from_dict(EnergySettings, energy, 'energy')
+        version = version_of({**config, 'energy': energy})  # other options make other scores
         predictor = Predictor(from_dict(PredictorConfig, config['predictor'], 'predictor'))
         cameras = tuple(config['cameras'])
         described = config['features']
@@ -103,4 +89,4 @@ def load(
     except Exception as error:  # safetensors and torch raise their own kinds
         raise RewardModelError(f'{folder / WEIGHTS} does not fit {CONFIG}: {error}') from error
     predictor.eval().requires_grad_(False).to(device)
-    return WorldModelReward(features, predictor, settings, cameras, digest[:12], device)
+    return WorldModelReward(features, predictor, settings, cameras, version, device)

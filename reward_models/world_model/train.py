@@ -9,9 +9,11 @@ when episodes that are held out are predicted no better, and the best weights ar
 from __future__ import annotations
 
 import copy
+import hashlib
+import json
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,7 @@ import numpy as np
 import torch
 
 from apprentice.reward_models.base import RewardModelError
+from apprentice.reward_models.resuming import Snapshots, put_back, state_of, wind_on
 from apprentice.reward_models.world_model.clips import Clips
 from apprentice.reward_models.world_model.energy import EnergySettings, EnergyWeights, scales_of
 from apprentice.reward_models.world_model.files import save
@@ -73,6 +76,7 @@ def train_world_model(
     config: WorldModelConfig | None = None,
     weights: EnergyWeights | None = None,
     progress: Progress = lambda step, metrics: None,
+    snapshots: Snapshots | None = None,
 ) -> dict[str, float]:
     """Train, measure the energies' scales on held-out episodes, and write ``folder``.
 
@@ -81,8 +85,10 @@ def train_world_model(
         features: see :func:`.files.save`.
         weights: of the energies.
         progress: called after each step with its metrics.
+        snapshots: where the training goes on from, and leaves its state; None: it begins and ends here.
 
-    Raises RewardModelError where there is too little to learn from or a loss is not finite.
+    Raises RewardModelError where there is too little to learn from, a loss is not finite, or the snapshots
+    are of another training.
     """
     config, began = config or WorldModelConfig(), time.monotonic()
     torch.manual_seed(config.seed)
@@ -105,8 +111,16 @@ def train_world_model(
         optimizer, config.learning_rate, total_steps=config.steps, pct_start=0.1
     )
     best, best_at, kept = data.error(judged), 0, copy.deepcopy(predictor.state_dict())
-    step = 0
-    for step in range(1, config.steps + 1):
+    step, of = 0, fingerprint(clips, gripper, features, config)
+    state = None if snapshots is None else snapshots.read()
+    if state is not None:
+        step = put_back(state, predictor, optimizer, rng, of)
+        wind_on(schedule, step)
+        best, best_at = float(state[1]['best']), int(state[1]['best_at'])
+        kept = {name: state[0][f'best.{name}'] for name in kept}
+    ended = _patience_over(step, best_at, config)
+    while step < config.steps and not ended:
+        step += 1
         # each member draws its own batches: with its own start, that is what makes them differ
         losses = [data.loss(member, rng.choice(starts, config.batch)) for member in range(config.members)]
         loss = torch.stack(losses).sum()
@@ -124,8 +138,11 @@ def train_world_model(
                 best, best_at = metrics['held_out'], step
                 kept = copy.deepcopy(predictor.state_dict())
         progress(step, metrics)
-        if step - best_at >= config.patience * config.evaluate_every:
-            break
+        ended = _patience_over(step, best_at, config)
+        if snapshots is not None and step % snapshots.every == 0:
+            tensors, about = state_of(predictor, optimizer, rng, step, of)
+            tensors |= {f'best.{name}': value.contiguous() for name, value in kept.items()}
+            snapshots.write(tensors, {**about, 'best': best, 'best_at': best_at})
     predictor.load_state_dict(kept)
     data.familiarise(starts, rng)
     scales = scales_of(_calibration(clips, predictor, held_out, config, rng))
@@ -142,6 +159,21 @@ def train_world_model(
     settings = EnergySettings(weights or EnergyWeights(), scales)
     save(folder, predictor, settings, features, clips.cameras, {**report, 'seed': config.seed})
     return report
+
+
+def fingerprint(
+    clips: Clips, gripper: np.ndarray, features: Mapping[str, Any], config: WorldModelConfig
+) -> str:
+    """What a training depends on besides its random numbers: a state of another one is not its state."""
+    named = {name: value for name, value in features.items() if name != 'source'}
+    digest = hashlib.sha256(json.dumps([asdict(config), named, list(clips.cameras)]).encode())
+    for array in (clips.tokens, clips.state, clips.action, clips.episode, np.asarray(gripper, bool)):
+        digest.update(np.ascontiguousarray(array).data)
+    return digest.hexdigest()
+
+
+def _patience_over(step: int, best_at: int, config: WorldModelConfig) -> bool:
+    return step - best_at >= config.patience * config.evaluate_every
 
 
 class _Batches:

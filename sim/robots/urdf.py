@@ -20,14 +20,15 @@ MIMIC = 'mimic_'  # prefix of the names of equalities that stand for <mimic>
 logger = logging.getLogger(__name__)
 
 
-def mjcf_compatible(path: Path, packages: Mapping[str, Path]) -> str:
+def mjcf_compatible(path: Path, packages: Mapping[str, Path], shapes: bool = True) -> str:
     """The text of a URDF file with absolute mesh paths and MuJoCo's compiler told to keep every link.
 
     ``package://NAME/rest`` is looked for in ``packages[NAME]``, then in ``share/NAME`` of the ROS prefixes
     (AMENT_PREFIX_PATH), then in folders above the file that are called NAME, and in folders NAME
     beside those. ``meshdir`` of the file's own <mujoco><compiler> is one more place for every mesh, with its
     folders or, as MuJoCo's default is for URDF, without. MuJoCo reads stl, obj and msh: a visual of another
-    kind is left out with a warning, a collision of another kind is an error. Raises RobotFileError.
+    kind is left out with a warning, a collision of another kind is an error. Without ``shapes`` only links
+    and joints are left, and no mesh has to be there. Raises RobotFileError.
     """
     text = path.read_text()
     if '<xacro:' in text:  # its translation often keeps the namespace
@@ -51,6 +52,9 @@ def mjcf_compatible(path: Path, packages: Mapping[str, Path]) -> str:
         for kind in ('visual', 'collision'):
             for shape in link.findall(kind):
                 mesh = shape.find('geometry/mesh')
+                if not shapes:
+                    link.remove(shape)
+                    continue
                 if mesh is None:
                     continue
                 if _readable(mesh.get('filename', ''), kind, name):

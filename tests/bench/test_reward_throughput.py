@@ -1,6 +1,7 @@
 # Copyright 2026 The Apprentice authors. SPDX-License-Identifier: Apache-2.0
 """The throughput bench of reward models: its parts on the shipped model, and rows that need a GPU."""
 
+import argparse
 import shutil
 import sys
 
@@ -27,13 +28,31 @@ def test_the_bench_is_found():
     assert benches()['reward-throughput'][2]
 
 
-@pytest.mark.parametrize('runtime', ['torch', 'torch-bf16', 'onnx', 'onnx-int8'])
-def test_every_runtime_is_measured(prepared, runtime):
+def test_every_runtime_is_measured_at_every_batch(prepared):
     folder, frames = prepared
-    row = reward_throughput.bare(str(folder), str(frames), 8, runtime, 1, 0.5)
-    assert row['value'] > 1
-    assert row['count'] % 8 == 0
-    assert row['also']['ms a call'] == pytest.approx(8000 / row['value'])
+    runtimes = list(reward_throughput.TITLES)
+    parts = reward_throughput.rates(str(folder), str(frames), [1, 8], runtimes, 1, 0.2)['parts']
+    assert len(parts) == 8
+    for name, row in parts.items():
+        batch = int(name.split()[1])
+        assert row['value'] > 1
+        assert row['count'] % batch == 0
+        assert row['also']['ms a call'] == pytest.approx(1000 * batch / row['value'])
+
+
+def test_every_row_has_its_part(monkeypatch, prepared):
+    folder, frames = prepared
+    monkeypatch.setattr(reward_throughput, 'random_vit', lambda place: folder)
+    monkeypatch.setattr(reward_throughput, 'frames_for', lambda towers, *_: dict.fromkeys(towers, frames))
+    args = argparse.Namespace(only=['node', 'cpu'], frames=32, threads=1, seconds=0.1)
+    cases = {case.title: case for case in reward_throughput.cases(args)}
+    rates = cases['shipped: runtimes']
+    assert [row.part for row in rates.contestants][::4] == ['torch 1', 'torch 8']
+    assert {ratio.target for ratio in rates.ratios} == {None, 3.0, 4.0}
+    order = cases['shipped: order of the rewards']
+    assert order.exact
+    found = reward_throughput.orders(str(folder), str(frames), list(reward_throughput.ORDERED))['parts']
+    assert found.keys() == {row.part for row in order.contestants}
 
 
 def test_order_is_compared_with_torch(prepared):

@@ -144,7 +144,7 @@ def test_wrong_words_name_the_remedy(run):
 
 def test_bold_is_what_keeps_its_bound():
     numbers = dict.fromkeys(reward_table.COLUMNS, 0.95) | {'voc_rewound': -0.4}
-    assert reward_table._cell('auroc', numbers) == '**0.950**'
-    assert reward_table._cell('ece', numbers) == '0.950'
-    assert reward_table._cell('voc_rewound', numbers) == '-0.400'
-    assert reward_table._cell('voc_rewound', numbers | {'voc_rewound': -0.6}) == '**-0.600**'
+    assert reward_table.cell('auroc', numbers) == '**0.950**'
+    assert reward_table.cell('ece', numbers) == '0.950'
+    assert reward_table.cell('voc_rewound', numbers) == '-0.400'
+    assert reward_table.cell('voc_rewound', numbers | {'voc_rewound': -0.6}) == '**-0.600**'

@@ -3,6 +3,7 @@
 
 import argparse
 import base64
+import dataclasses
 import hashlib
 import json
 import os
@@ -30,6 +31,10 @@ def constant(value, log=''):
             file.write(f'{value} ')
     print('a library says hello')
     return {'value': value, 'count': 10, 'wall_s': 1.0, 'cpu_s': 0.5, 'also': {'twice': 2 * value}}
+def several(log):
+    with open(log, 'a') as file:
+        file.write('x')
+    return {'parts': {'a': constant(1.0), 'b': constant(2.0)}}
 def broken(): raise RuntimeError('no such device')
 def endless(): time.sleep(60)
 """
@@ -77,6 +82,21 @@ def wheel(folder: Path) -> Path:
             archive.writestr(name, text)
         archive.writestr(f'{info}/RECORD', '\n'.join([*record, f'{info}/RECORD,,']))
     return path
+
+
+def test_parts_of_one_process_and_what_repeats_exactly(part, tmp_path):
+    log = tmp_path / 'log'
+    whole = part('x', 'several', log=str(log))
+    rows = [dataclasses.replace(whole, name=name, part=name) for name in ('a', 'b', 'c')]
+    case = Case('shared', 'x/s', rows, [Ratio('b', 'a')])
+    result = runner.run_case(case, 3, lambda line: None)
+    assert log.read_text() == 'xxx'  # one process a round
+    assert [row['values'] for row in result['rows'][:2]] == [[1.0] * 3, [2.0] * 3]
+    assert "'c'" in result['rows'][2]['error']
+    assert result['ratios'][0]['ratio'] == 2.0
+    again = runner.run_case(dataclasses.replace(case, exact=True), 3, lambda line: None)
+    assert log.read_text() == 'xxxx'
+    assert again['note'] == 'one round: it repeats exactly'
 
 
 @pytest.fixture(scope='module')

@@ -208,12 +208,15 @@ def test_our_launch_files_come_to_the_expected_processes():
     names = {p.name for p in sim.processes}
     assert names == {
         'sim_robot', 'gate', 'policy', 'reward_clip', 'reward_critic', 'reward_health', 'episode', 'teleop',
-        'recorder', 'dashboard', 'learner',
+        'recorder', 'dashboard', 'learner', 'guide',
     }  # fmt: skip
     assert all('__ns:=/left' in p.command and 'use_sim_time:=true' in p.command for p in sim.processes)
     assert {p.name for p in sim.processes if p.required} == {'sim_robot', 'gate'}
     robot = load(ROOT / 'launch' / 'robot.launch.yaml', {'robot': 'a.yaml', 'weights': 'w', 'learn': 'false'})
-    assert {p.name for p in robot.processes} == names - {'sim_robot', 'learner'}
+    assert {p.name for p in robot.processes} == names - {'sim_robot', 'learner', 'guide'}
+    guided = load(ROOT / 'launch' / 'sim.launch.yaml', {'guide': 'true', 'guidance': 'my.yaml'})
+    command = next(p.command for p in guided.processes if p.name == 'guide')
+    assert any('guidance:=' in word and 'my.yaml' in word for word in command)
     profiles = {p.environment['FASTRTPS_DEFAULT_PROFILES_FILE'] for p in robot.processes}
     assert profiles == {str(ROOT / 'launch' / 'fastdds.xml')}
     assert all('use_sim_time:=false' in p.command for p in robot.processes)

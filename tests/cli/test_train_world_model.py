@@ -3,6 +3,7 @@
 
 import torch._dynamo  # isort: skip # noqa: F401 - before the first GL context of this process
 
+import contextlib
 import json
 
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 
 from apprentice.cli.main import main
 from apprentice.episodes.episode_writer import write_episode
+from apprentice.learning.metrics_file import MetricsFile
 from apprentice.reward_models.world_model.reward import WorldModelReward
 from apprentice.robot.parts import find_robot
 from apprentice.robot.spec import RobotSpec
@@ -59,3 +61,23 @@ def test_a_missing_folder_is_an_error(tmp_path, capsys):
     assert main(['train', 'world-model', '--data', str(tmp_path / 'no'), '--out', str(out)]) == 2
     assert 'no such folder' in capsys.readouterr().err
     assert not out.exists()
+
+
+def test_a_killed_training_goes_on(logs, tmp_path, monkeypatch):
+    words = ['train', 'world-model', '--data', str(logs), *SMALL, '--snapshot-every', '2']
+    assert main([*words, '--out', str(tmp_path / 'whole')]) == 0
+    write, out = MetricsFile.write, tmp_path / 'killed'
+
+    def killed(self, step, values):
+        write(self, step, values)
+        if step == 3:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(MetricsFile, 'write', killed)
+    with contextlib.suppress(KeyboardInterrupt):
+        main([*words, '--out', str(out)])
+    assert not (out / 'world_model.json').exists()
+    monkeypatch.setattr(MetricsFile, 'write', write)
+    assert main([*words, '--out', str(out)]) == 0
+    assert (out / 'metrics.jsonl').read_text() == (tmp_path / 'whole' / 'metrics.jsonl').read_text()
+    assert WorldModelReward.load(out).version == WorldModelReward.load(tmp_path / 'whole').version

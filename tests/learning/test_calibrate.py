@@ -9,10 +9,11 @@ from clone_rig import ROBOT, make_episode
 
 from apprentice.cli.main import main
 from apprentice.episodes.episode_writer import write_episode
-from apprentice.learning.calibrate import calibrate, samples
-from apprentice.reward_models.base import RewardModelError
+from apprentice.learning.calibrate import calibrate, samples, scored
+from apprentice.reward_models.base import Needs, RewardModelError, Score
 from apprentice.reward_models.calibration.calibrate import ScoreCalibrator
 from apprentice.robot.types import Outcome, Reward, RewardKind
+from apprentice.sim.acting import ActedAttempt
 
 
 def recorded(number, outcome, version='v1', length=41):
@@ -70,3 +71,36 @@ def test_the_command_writes_the_file_beside_the_weights(tmp_path, capsys):
     assert made.sha256[:12] in capsys.readouterr().out
     assert main([*command, '--model', 'critic']) == 2
     assert 'critic measured nothing' in capsys.readouterr().err
+
+
+class Rising:
+    """A reward model without pairs: how bright the first camera is."""
+
+    model, version, kind = 'bright', 'v1', RewardKind.ABS_PROGRESS
+    needs = Needs()
+
+    def negatives(self, text):
+        return []
+
+    def encode(self, frames):
+        return frames.mean(axis=(2, 3, 4))[..., None] / 255.0
+
+    def score(self, request):
+        value = request.emb[:, -1, 0, 0].astype(np.float32)
+        unknown = np.full(len(value), np.nan, np.float32)
+        return Score(
+            kind=self.kind, value=value, std=unknown, done_prob=value, margin=unknown,
+            valid=np.isfinite(value), model=self.model, version=self.version,
+        )  # fmt: skip
+
+
+def test_a_simulated_attempt_counts_like_a_recorded_one():
+    levels = np.linspace(0, 250, 21).astype(np.uint8)
+    frames = np.tile(levels[:, None, None, None, None], (1, 2, 4, 4, 3))
+    solved = np.arange(21) >= 20
+    attempt = ActedAttempt('pick', 'pick it', 'expert', 7, np.arange(21) / 5, frames, solved * 1.0, solved)
+    failed = dataclasses.replace(attempt, solved=np.zeros(21, bool))
+    found = samples([scored(Rising(), attempt), scored(Rising(), failed)], 'bright')
+    assert (found.version, found.episodes, set(found.texts)) == ('v1', 2, {'pick it'})
+    assert int(found.targets.sum()) == 1  # the last 5 % of the success
+    assert found.values[found.targets == 1].min() > 0.95

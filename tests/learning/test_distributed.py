@@ -61,7 +61,7 @@ def run(*command: str) -> str:
 def model(tmp_path_factory) -> Path | None:
     """A small vision-language model with random weights; None without the packages for it."""
     try:
-        from small_models import FAMILIES
+        from apprentice.bench.small_vlm import FAMILIES
     except ImportError:
         return None
     folder = tmp_path_factory.mktemp('models') / 'qwen2_5_vl'

@@ -7,7 +7,7 @@ import pytest
 import torch
 from preference_rig import JOINT, make_pairs, make_policy, moved, quiet
 
-from apprentice.learning.preference.flow_dpo import prefix_twice
+from apprentice.learning.preference.dpo import prefix_twice
 from apprentice.learning.preference.token_dpo import TokenDpo, log_probabilities
 from apprentice.policies.token_head import Context
 from apprentice.robot.settings import SettingsError

@@ -1,9 +1,8 @@
 # Copyright 2026 The Apprentice authors. SPDX-License-Identifier: Apache-2.0
-"""Who makes pairs: candidates with a margin, the demonstration, people's interventions, people's labels."""
+"""Who makes pairs: candidates with a margin, the demonstration, people's interventions."""
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 
 import numpy as np
@@ -22,7 +21,6 @@ from apprentice.learning.preference.interventions import (
     InterventionPairs,
     human_segments,
 )
-from apprentice.learning.preference.labelled import LabelledPairs
 from apprentice.learning.preference.nora import DeviationRanker, NoraPairs, NoraRanker, demonstrated_chunk
 from apprentice.learning.preference.pairs import PairError
 from apprentice.learning.preference.shadows import SHADOW, logged_shadows, read_shadows, replayed_shadows
@@ -265,47 +263,3 @@ def test_shadows_can_be_planned_afterwards(policy):
     assert sorted(found) == [4, 5, 6, 7, 9, 10, 11]
     assert found[4].shape == (HORIZON, 7)
     np.testing.assert_allclose(found[4], replayed_shadows(policy, batch=1)(helped())[4], atol=1e-6)
-
-
-# labels
-
-
-def test_people_label_pairs(policy, tmp_path):
-    episode, path = make_episode(2), tmp_path / 'labels.jsonl'
-    chunk = np.full((HORIZON, 7), 0.5).tolist()
-    lines = [
-        {'episode': episode.episode_id, 'step': 6, 'winner': 'executed', 'loser': chunk},
-        {'episode': 'another', 'step': 0, 'winner': chunk, 'loser': 'executed'},
-    ]
-    path.write_text('\n'.join(json.dumps(line) for line in lines))
-    pairs = LabelledPairs(policy.spec, path).build([episode])
-    assert len(pairs) == 1
-    assert pairs.valid[0].sum() == 6
-    np.testing.assert_array_equal(pairs.winner[0], demonstrated_chunk(episode, 6, HORIZON))
-    np.testing.assert_array_equal(pairs.loser[0], np.float32(chunk))
-
-
-@pytest.mark.parametrize(
-    ('line', 'message'),
-    [
-        ('{', 'line 1 is no label'),
-        ('{"episode": "a", "step": 1, "winner": "executed", "loser": "executed"}', 'the same'),
-        ('{"episode": "a", "step": 1, "winner": "executed", "loser": [[1, 2]]}', 'rows, joints'),
-        ('{"episode": "a", "step": 1, "winner": "executed"}', 'is no label'),
-    ],
-)
-def test_a_wrong_label_is_named(policy, tmp_path, line, message):
-    path = tmp_path / 'labels.jsonl'
-    path.write_text(line)
-    with pytest.raises(PairError, match=message):
-        LabelledPairs(policy.spec, path)
-
-
-def test_a_label_of_a_row_that_is_not_there(policy, tmp_path):
-    path = tmp_path / 'labels.jsonl'
-    chunk = np.zeros((HORIZON, 7)).tolist()
-    path.write_text(json.dumps({'episode': 'episode-0000', 'step': 99, 'winner': 'executed', 'loser': chunk}))
-    with pytest.raises(PairError, match='12 rows, no 99'):
-        LabelledPairs(policy.spec, path).build([make_episode(0)])
-    with pytest.raises(PairError, match='cannot be read'):
-        LabelledPairs(policy.spec, tmp_path / 'nothing')

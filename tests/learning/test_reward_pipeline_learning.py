@@ -89,7 +89,7 @@ def chain(tmp_path, *parts):
     return pipeline(tmp_path, TRUSTED + f'shaping: {{sparse: 0.0, transforms: [{listed}]}}')
 
 
-@pytest.mark.parametrize(('part', 'settings'), [*OF_SCORES, ('normalise:Normalise', '{}')])
+@pytest.mark.parametrize(('part', 'settings'), OF_SCORES)
 def test_shaping_of_scores_sees_them_and_is_refused_where_only_a_few_steps_count(
     tmp_path, starter, part, settings
 ):
@@ -124,6 +124,48 @@ def test_gates_after_potentials_may_weigh_steps(tmp_path):
     )
     with pytest.raises(RewardModelError, match='GatedAccumulation'):  # there is nothing to gate
         step_weights(episode(CURVE), 4, None, chain(tmp_path, gated[1]))
+
+
+def test_each_instruction_is_weighed_in_units_of_its_own_spread_once_episodes_came(tmp_path, starter):
+    """Through the learner: one instruction's scores move a tenth as far; its best steps count as much."""
+    chain(tmp_path, ('potential:PotentialShaping', '{}'), ('normalise:Normalise', '{floor: 1.0e-6}'))
+    config = LearnerConfig(
+        updates_per_episode=1,
+        warm_up=1,
+        advantage=AdvantageConfig(rewards=str(tmp_path / 'rewards.yaml'), temperature=5.0),
+        algorithm=ALGORITHM,
+    )
+    steps = np.arange(25)
+    left = (1 - steps / 24) * (0.5 + 0.3 * np.sin(steps))
+    curves = {'pick up the red cube': 1 - left, 'push the button': 1 - 0.1 * left}
+
+    def spread(learner, text):
+        learner.update()  # draws a batch
+        (entry,) = (e for e in learner.replay._online.values() if e.episode.task == text)
+        return float(np.ptp(np.log(entry.chunks.weight)))
+
+    def add(learner, text):
+        item = dataclasses.replace(episode(curves[text]), task=text, episode_id=text.replace(' ', '_'))
+        write_episode(tmp_path / 'run' / 'episodes', item, ROBOT)
+        assert learner.ingest()
+
+    learner = Learner(ROBOT, tmp_path / 'run', starter, config)
+    large, small = curves
+    add(learner, large)
+    alone = spread(learner, large)
+    assert alone > 0.05
+    add(learner, small)
+    assert spread(learner, small) == pytest.approx(alone, rel=0.01)  # without statistics: a tenth
+    assert spread(learner, large) == pytest.approx(alone)  # the other instruction changes nothing
+    seen = learner._pipeline.shaping.transforms[1].state()
+    assert {text: count for text, (count, _, _) in seen.items()} == {large: 25, small: 25}
+    learner.replay.reweigh(learner.replay.advantage)
+    assert learner._pipeline.shaping.transforms[1].state() == seen  # nothing is counted twice
+    learner.publish()
+    again = Learner(ROBOT, tmp_path / 'run', starter, config)
+    again.ingest()
+    again.owed = 1
+    assert spread(again, small) == pytest.approx(spread(learner, small))
 
 
 def test_a_frozen_version_still_counts_in_a_run_that_was_scored_again(tmp_path):
@@ -218,7 +260,7 @@ def test_a_better_model_relabels_the_buffer_of_a_running_learner(tmp_path, start
     after = learner.replay._online[name].chunks.weight
     assert learner.owed == owed  # relabelled, not learned from twice
     assert not np.allclose(before, after)
-    np.testing.assert_allclose(after, step_weights(learner.ledger.apply(item), 8), rtol=1e-4)
+    np.testing.assert_allclose(after, step_weights(learner.fleet.members[0].ledger.apply(item), 8), rtol=1e-4)
     assert Ledger(tmp_path / 'run' / FILE).stale('critic', 'v2') == []
     again = Learner(ROBOT, tmp_path / 'run', starter, config)
     again.ingest()

@@ -11,9 +11,9 @@ import torch
 from chunk_rig import episode
 from small_policy import small_policy
 
+from apprentice.learning.replay import Replay
 from apprentice.learning.rl.buffer import ChunkBuffer
 from apprentice.learning.rl.consolidation import (
-    Consolidation,
     ConsolidationConfig,
     ProgressGain,
     advantages,
@@ -87,18 +87,17 @@ def test_a_flow_of_two_modes_learns_the_good_one(seed):
     spec = policy.spec
     config = WeightedFlowConfig(learning_rate=4e-3, batch=24, shift=0, light=0.0, freeze_backbone=True)
     flow = WeightedFlow(policy.train(), config, seed)
-    learned = Consolidation(flow, ConsolidationConfig(steps=70))
+    gains: dict[str, np.ndarray] = {}
+    replay = Replay(spec, weigh=lambda made: consolidation_weights(made, gains[made.episode_id]))
     for number, side in enumerate([1.0, -1.0] * 4):
         made = episode('p' * 12, name=str(number), seed=number)
         made.state[:] = spec.state.mean
         made.action[:] = spec.state.mean * np.asarray(spec.relative) + spec.action.mean
         made.action[:, 0] += side * spec.action.std[0]
-        gain = np.full(12, 1.0 if side > 0 else -3.0)
-        learned.put(made, consolidation_weights(made, gain))
-    assert learned.run(np.random.default_rng(seed), 0) == {'steps': 0.0}
-    metrics = learned.run(np.random.default_rng(seed))
-    assert metrics['steps'] == 70
-    assert metrics['skipped'] == 0
+        gains[made.episode_id] = np.full(12, 1.0 if side > 0 else -3.0)
+        assert replay.add(made) == 12
+    rng = np.random.default_rng(seed)
+    assert not any(flow.update(replay.sample(24, rng))['skipped'] for _ in range(70))
     images = {name: torch.from_numpy(stack[:6]) for name, stack in made.images.items()}
     inputs = Inputs(images, torch.from_numpy(made.state[:6]), [made.task] * 6)
     chunks = policy.eval().candidates(inputs, 16, torch.Generator().manual_seed(seed))
@@ -107,9 +106,14 @@ def test_a_flow_of_two_modes_learns_the_good_one(seed):
     assert float(base.mean()) == pytest.approx(1.0, abs=0.25)
 
 
-def test_what_weighs_nothing_is_not_kept():
-    learned = Consolidation(WeightedFlow(small_policy(), WeightedFlowConfig(batch=4)))
-    assert learned.put(episode('ppp'), np.zeros(3)) == 0
-    assert learned.put(episode('ppp'), np.array([0, 1, 1])) == 2
-    assert learned.put(episode('ppp'), np.zeros(3)) == 0  # a later judgement takes them away again
-    assert learned.run(np.random.default_rng(0)) == {'steps': 0.0}
+def test_what_weighs_nothing_is_not_drawn_and_a_later_judgement_takes_it_away():
+    weight = {'0': np.zeros(3, np.float32)}
+    replay = Replay(small_policy().spec, weigh=lambda made: weight[made.episode_id])
+    assert replay.add(episode('ppp', name='0')) == 0
+    assert replay.empty
+    weight['0'] = np.array([0, 1, 1], np.float32)
+    replay.reweigh()
+    assert not replay.empty
+    weight['0'] = np.zeros(3, np.float32)
+    replay.reweigh()
+    assert replay.empty

@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 import torch
 from clone_rig import process_environment, torchrun
@@ -139,8 +140,14 @@ def test_lanes_do_what_one_does(setup, trainer, reference):
     engine = LocalEngine(setup, trainer.policy, trainer.actor, 2)
     try:
         found = engine.collect(trainer.actor, SEEDS, 3)
+        processes = psutil.Process().children(recursive=True)
+        engine._workers[0][0].kill()
+        with pytest.raises(RuntimeError, match='lane 0 died'):
+            engine.collect(trainer.actor, SEEDS, 3)
     finally:
         engine.close()
+    _, alive = psutil.wait_procs(processes, timeout=10)
+    assert not [p for p in alive if 'resource_tracker' not in ' '.join(p.cmdline())]
     assert_same(found, reference)
     # the two tries of one start see the same and draw other noise
     torch.testing.assert_close(found[0].feature[0], found[1].feature[0], atol=1e-5, rtol=1e-5)
@@ -152,8 +159,6 @@ def test_actors_of_ray_do_what_one_lane_does(setup, trainer, reference):
     """With the trainer's weights, which are not those of the folder; nothing listens beyond this machine."""
     if importlib.util.find_spec('ray') is None:  # not imported: it would not stay on the loopback then
         pytest.skip("needs pip install 'apprentice[ray]'")
-    import psutil
-
     from apprentice.learning.rl.ray_engine import RayEngine
 
     before = {process.pid for process in psutil.Process().children(recursive=True)}

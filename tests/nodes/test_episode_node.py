@@ -15,6 +15,7 @@ from rclpy.node import Node
 from standins import GateAndRobot
 from std_srvs.srv import SetBool, Trigger
 
+from apprentice.episodes.audits import Audit, AuditFile
 from apprentice.nodes.episode import EpisodeNode, next_index
 from apprentice.robot.types import Outcome
 
@@ -87,6 +88,24 @@ def make():
     yield factory
     for graph in made:
         graph.close()
+
+
+def test_audits_end_automatic_success(make, tmp_path):
+    audits = AuditFile(tmp_path / 'episodes' / 'audit.jsonl')
+    for number in range(2):
+        audits.add(Audit(f'earlier-{number}', False))
+    graph = make('success_samples=3', f'run_dir={tmp_path}')
+    graph.world.done = True
+    result = graph.send(seed=7, task='pick up the blue cube')
+    graph.phase(EpisodeState.RUNNING)
+    graph.until(lambda: graph.node.machine.record.steps > 30)
+    assert not result.done(), 'two of the audited successes were none: a person decides'
+    assert graph.call(SetBool, 'episode/end', SetBool.Request(data=True)).success
+    graph.until(result.done)
+    answer = result.result().result
+    assert (answer.outcome, answer.end_cause) == (EpisodeState.SUCCESS, EpisodeState.CAUSE_HUMAN)
+    audits.path.write_text('{"right": 1}\n')
+    assert 'cannot be read' in graph.node._audited(), 'on doubt a person decides, too'
 
 
 def test_action_runs_an_episode_to_success(make):

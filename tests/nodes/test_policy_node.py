@@ -17,6 +17,9 @@ from diagnostic_msgs.msg import DiagnosticArray
 from remote_rig import TOKEN, make_policy, serving
 from sensor_msgs.msg import Image, JointState
 
+from apprentice.learning.rl.features import FeatureConfig
+from apprentice.learning.rl.online import OnlineConfig, OnlineCritics
+from apprentice.learning.weights import WeightStore
 from apprentice.nodes import convert, qos
 from apprentice.policies import checkpoint
 from apprentice.policies.backbones.tiny import TinyConfig
@@ -315,6 +318,35 @@ def test_onnxruntime_takes_the_learners_weights(ros, start_node, tmp_path):
     assert ros.spin_until(lambda: bool(rig.chunks), 10.0), process.output()
     assert rig.chunks[-1].weights_version == 1
     assert len(list((tmp_path / 'cache' / 'onnx').iterdir())) == 2
+    assert process.stop() == 0
+
+
+def test_critics_beside_the_policy_choose(ros, start_node, tmp_path):
+    """A version of the default recipe: the node acts with its critics, and refuses damaged ones."""
+    make_weights(tmp_path / 'starter')
+    policy, _ = checkpoint.load(tmp_path / 'starter')
+    features = FeatureConfig(candidates=2, rows=4, potential=False)
+    settings = {'critic': {'members': 2, 'hidden': [16]}, 'hidden': [16]}
+    online = OnlineCritics(policy, OnlineConfig(settings=settings, features=features))
+    store = WeightStore(tmp_path / 'weights')
+    good = store.publish(policy, {}, online.beside())
+    bad = store.publish(policy, {}, online.beside())
+    (bad.folder / 'critics.safetensors').write_bytes(b'nothing')
+    process = start_node(
+        'policy', '-p', f'robot:={ROBOT}', '-p', f'weights:={tmp_path / "starter"}', '-p', 'lockstep:=true'
+    )
+    rig = Rig(ros)
+    assert ros.spin_until(rig.connected, 90.0), process.output()
+    refused = rig.offer(bad.folder, bad.sha256, bad.version)
+    assert not refused.ok
+    assert 'damaged' in refused.reason
+    taken = rig.offer(good.folder, good.sha256, bad.version + 1)
+    assert taken.ok, taken.reason
+    rig.control(ControlState.POLICY, 2)
+    rig.sense()
+    assert ros.spin_until(lambda: bool(rig.chunks), 10.0), process.output()
+    assert rig.chunks[-1].weights_version == bad.version + 1
+    assert np.isfinite(rig.chunks[-1].data).all()
     assert process.stop() == 0
 
 

@@ -15,7 +15,7 @@ from standins import CamerasPolicyAndLearner, GateAndRobot
 from apprentice.episodes.messages import header_stamp
 from apprentice.nodes.convert import stamp_of
 from apprentice.nodes.episode import EpisodeNode
-from apprentice.nodes.runtime import StartupError
+from apprentice.nodes.runtime import ManagedNode, StartupError
 from apprentice.nodes.session import SessionNode
 from apprentice.nodes.session_collector import Frames
 
@@ -122,6 +122,36 @@ def test_interrupted_leaves_a_partial_report_and_a_paused_robot(make, tmp_path):
     session.spin(lambda: ('pause', True) in session.world.calls)
     assert not json.loads((tmp_path / 'report' / 'result.json').read_text())['finished']
     assert 'partial' in (tmp_path / 'report' / 'table.txt').read_text()
+
+
+def test_no_episode_begins_before_every_reward_node_acts(make, tmp_path):
+    names = '["reward_early","reward_late"]'
+    session = make(tmp_path, trials=1, episodes=0, reward_nodes=names, reward_wait_s=40.0)
+    early, late = (ManagedNode(name, namespace='') for name in ('reward_early', 'reward_late'))
+    for node in (early, late):
+        session.nodes.append(node)
+        session.executor.add_node(node)
+
+    def begun():
+        return any(state.phase == EpisodeState.RUNNING for state in session.world.states)
+
+    def stays_quiet(seconds):
+        end = time.monotonic() + seconds
+        session.spin(lambda: begun() or time.monotonic() > end)
+        return not begun()
+
+    early.start()
+    late.trigger_configure()  # publishes nothing yet, but exists
+    assert stays_quiet(4.0)
+    late.trigger_activate()
+    session.spin(begun)
+    assert session.session.report.notes == []
+
+
+def test_a_reward_node_that_never_acts_is_named(make, tmp_path):
+    session = make(tmp_path, trials=1, episodes=0, reward_nodes='["reward_gone"]', reward_wait_s=0.5)
+    session.spin(lambda: session.session.report.notes)
+    assert session.session.report.notes == ['not active: reward_gone']
 
 
 def test_held_out_starts_are_never_learned_from(tmp_path):

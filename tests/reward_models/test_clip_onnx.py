@@ -10,6 +10,7 @@ import pytest
 from apprentice.reward_models.base import RewardModelError
 from apprentice.reward_models.clip import onnx_export, onnx_tower
 from apprentice.reward_models.clip.encoder import CONFIG, VOCABULARY, WEIGHTS, ClipEncoder
+from apprentice.reward_models.clip.onnx_pool import one_query
 from apprentice.reward_models.clip.reward import ClipReward
 from apprentice.reward_models.evaluation.metrics import spearman
 from apprentice.reward_models.files import write_half
@@ -160,3 +161,31 @@ def test_folders_beside_the_weights(tmp_path):
     assert onnx_tower.default_folder(f'ViT-B-32:{tmp_path / "w.safetensors"}') == tmp_path / 'onnx'
     (tmp_path / 'w.safetensors').write_text('')
     assert onnx_tower.default_folder(tmp_path / 'w.safetensors') == tmp_path / 'onnx'
+
+
+def test_the_pool_of_one_query_computes_what_the_pool_of_all_does():
+    import torch
+
+    network = ClipEncoder.load(share('weights', 'clip')).network
+    pool = network.visual.attnpool
+    maps = torch.randn(3, pool.positional_embedding.shape[1], 2, 2)
+    with torch.no_grad():
+        expected = pool(maps)
+        with one_query(network):
+            assert network.visual.attnpool is not pool
+            np.testing.assert_allclose(network.visual.attnpool(maps), expected, atol=1e-5)
+    assert network.visual.attnpool is pool
+
+
+def test_what_computes_nothing_is_left_out(convolutional):
+    import onnx
+
+    nodes = onnx.load(str(convolutional / 'onnx' / 'clip.onnx')).graph.node
+    pools = [node for node in nodes if node.op_type == 'AveragePool']
+    kernels = [list(a.ints) for node in pools for a in node.attribute if a.name == 'kernel_shape']
+    assert kernels
+    assert all(kernel == [2, 2] for kernel in kernels)
+    first = next(node for node in nodes if node.op_type == 'Conv')
+    (before,) = (node for node in nodes if first.input[0] in node.output)
+    assert before.op_type == 'Add'  # the scale of the pixels is in the weights
+    assert len(nodes) < 100  # the pool as it comes asks for its own sizes in as many

@@ -247,19 +247,53 @@ def test_an_audit_counts_while_the_calibration_set_is_collected(tmp_path):
     assert 'calibrated on 12' in watch.judge(failed).reason
 
 
-def test_from_freeze_on_a_new_version_needs_a_calibration_that_somebody_made(tmp_path):
+def test_an_audit_of_the_calibration_set_fits_it_again_without_a_false_claim(tmp_path):
+    rng = np.random.default_rng(22)
+    watch = Watch(tmp_path, 'critic', episodes=11)
+    for number in range(11):
+        watch.judge(episode(rng, number, gold=float('nan')))
+    file = watch.calibration_file('1')
+    monitor, before = watch.monitor, file.read_text()
+    watch.judge(episode(rng, 11, gold=float('nan')))
+    assert watch.audit('e3', True)  # agrees: nothing changes
+    assert file.read_text() == before
+    assert watch.audit('e4', False)
+    assert watch.monitor is monitor  # which remembers what it has judged
+    assert watch.audit('e11', True)
+    assert (watch.monitor.calibration.episodes, Calibration.load(file).episodes) == (10, 10)
+    assert watch.judge(episode(rng, 12)).findings
+    assert watch.audit('e5', False)  # nine are left: too few
+    assert not file.exists()
+    assert 'calibrating: 10 of 11' in watch.judge(episode(rng, 13)).reason
+    assert 'calibrated on 11' in watch.judge(episode(rng, 14)).reason
+
+
+def test_a_flag_does_not_keep_a_new_version_from_being_calibrated(tmp_path):
+    rng = np.random.default_rng(23)
+    for level, calibrated in ((Level.FLAG, True), (Level.DOWN_WEIGHT, False)):
+        watch = Watch(tmp_path / level.name, 'critic', episodes=10)
+        watch._ladder.level = level
+        for number in range(10):
+            report = watch.judge(episode(rng, number, version='2'))
+        assert watch.calibration_file('2').exists() == calibrated
+        assert report.level == level
+
+
+@pytest.mark.parametrize('level', [Level.DOWN_WEIGHT, Level.SPARSE])
+def test_from_down_weight_on_a_new_version_needs_a_calibration_that_somebody_made(tmp_path, level):
     rng, ladder = np.random.default_rng(21), LadderConfig(quiet=2)
     watch = Watch(tmp_path, 'critic', episodes=10, ladder=ladder)
     for number in range(10):
         watch.judge(episode(rng, number))
-    watch._ladder.level, watch._ladder.reason = Level.SPARSE, 'static_credit'
+    watch._ladder.level, watch._ladder.reason = level, 'static_credit'
+    weight = watch._ladder.weight
     watch._keep()
     restarted = Watch(tmp_path, 'critic', episodes=10, ladder=ladder)
     for each in (watch, restarted):
         each.acknowledge('somebody')
         for number in range(12):  # whatever scores now is not what is normal
             report = each.judge(episode(rng, 100 + number, away=30.0, version='2', gold=float('nan')))
-        assert (report.level, report.weight, report.findings) == (Level.SPARSE, 0.0, ())
+        assert (report.level, report.weight, report.findings) == (level, weight, ())
         assert str(each.calibration_file('2')) in report.reason
         assert not each.calibration_file('2').exists()
     made = Calibration.fit([episode(rng, number, version='2') for number in range(100)])
@@ -267,4 +301,4 @@ def test_from_freeze_on_a_new_version_needs_a_calibration_that_somebody_made(tmp
     for each in (watch, restarted):
         reports = [each.judge(episode(rng, 200 + number, version='2')) for number in range(30)]
         assert reports[0].findings
-        assert min(report.level for report in reports) < Level.FREEZE
+        assert min(report.level for report in reports) < level

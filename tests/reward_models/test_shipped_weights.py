@@ -12,13 +12,14 @@ import pytest
 from apprentice.cli.train_rewards import held_out
 from apprentice.learning.reward_gate import RewardGate
 from apprentice.reward_models.base import PairCritic, RewardModel, ScoreRequest
+from apprentice.reward_models.calibration.calibrate import ScoreCalibrator
 from apprentice.reward_models.clip.reward import ClipReward
 from apprentice.reward_models.critic.critic import ProgressCritic
 from apprentice.reward_models.evaluation.evaluate import evaluate
 from apprentice.reward_models.evaluation.showing import model_curve
 from apprentice.reward_models.evaluation.verdict import FILE, read, weights_hash
 from apprentice.reward_models.online import EpisodeScorer, score_episode
-from apprentice.robot.parts import share
+from apprentice.robot.parts import find_weights, load_part, share
 from apprentice.robot.types import RewardKind
 
 
@@ -82,6 +83,16 @@ def test_the_verdict_is_of_these_weights(critic):
     RewardGate(files=[folder / FILE]).check([(critic.model, critic.version)])
 
 
+@pytest.mark.parametrize('name', ['clip', 'critic'])
+def test_the_calibration_is_of_these_weights(name, clip, critic):
+    model = {'clip': clip, 'critic': critic}[name]
+    calibrator = ScoreCalibrator.load(share('weights', name))
+    calibrator.check(model.model, model.version, model.kind)
+    curve = calibrator.curves[calibrator.family('pick up the red cube')]
+    assert curve.count > 500
+    assert curve.brier < 0.05  # on the samples it was fitted on; a constant has 0.08
+
+
 def test_turned_pairs_change_sign_and_still_pairs_are_zero(attempts, critic):
     item = demonstration(attempts)
     emb = critic.encode(item.frames)
@@ -140,3 +151,27 @@ def test_unknown_instructions_are_scored_too(clip, critic):
         reward = EpisodeScorer(model, 'wave hello').add(0.0, model.encode(np.zeros((2, 64, 64, 3), np.uint8)))
         assert reward.valid
         assert np.isnan(reward.margin)
+
+
+STARTERS = {
+    'perceptual': ('apprentice.reward_models.perceptual.reward:PerceptualReward', False),
+    'preference': ('apprentice.reward_models.preferences.reward:PreferenceReward', True),
+}
+
+
+@pytest.mark.parametrize('name', STARTERS)
+def test_starters_of_the_demo_task_load_by_name_and_tell_success(attempts, name):
+    """One that knows no instruction carries the verdict that refuses it."""
+    part, taught = STARTERS[name]
+    folder = find_weights(name)
+    model = load_part(part).load(folder)
+    assert f'apprentice train {name}' in (folder / 'README.md').read_text()
+    assert model.version in (folder / 'README.md').read_text()
+    assert sum(p.stat().st_size for p in folder.iterdir()) < 400_000
+    numbers = evaluate(model_curve(model), attempts, static=1).numbers
+    assert numbers['voc'] > 0.7
+    assert numbers['auroc'] > 0.65  # 15 attempts
+    verdict = read(folder / FILE)
+    assert (verdict.model, verdict.version) == (model.model, model.version)
+    assert verdict.sha256 == weights_hash(folder)
+    assert (verdict.losses == []) == taught

@@ -10,9 +10,10 @@ import pytest
 
 pytest.importorskip('transformers')
 import torch
-from vlm_models import FAMILIES, SIZE, qwen2_5_vl
 
+from apprentice.bench.small_vlm import CHAT, SIZE, qwen2_5_vl
 from apprentice.reward_models.base import PairCritic, RewardModel, RewardModelError, ScoreRequest
+from apprentice.reward_models.cache.model import cached
 from apprentice.reward_models.online import score_episode
 from apprentice.reward_models.vlm.chat import Picture
 from apprentice.reward_models.vlm.critic import VlmCritic
@@ -32,12 +33,12 @@ OPTIONS = {'image_size': SIZE, 'least_mass': 0.0}
 def folders(tmp_path_factory):
     torch.set_num_threads(1)
     root = tmp_path_factory.mktemp('vlm')
-    for name, make in FAMILIES.items():
+    for name, make in CHAT.items():
         make(root / name)
     return root
 
 
-@pytest.fixture(params=FAMILIES)
+@pytest.fixture(params=CHAT)
 def folder(request, folders):
     return folders / request.param
 
@@ -197,6 +198,12 @@ def test_references_that_are_wrong(tmp_path):
         load_reference(tmp_path, SIZE)
     with pytest.raises(RewardModelError, match='2 to 11'):
         write_reference(tmp_path, frames(6), 12)
+
+
+def test_pictures_are_not_cached(folders, tmp_path):
+    critic = VlmCritic.load(folders / 'qwen2_5_vl', **OPTIONS)
+    assert cached(critic, folder=tmp_path / 'cache') is critic
+    assert not (tmp_path / 'cache').exists()
 
 
 def test_requests_that_cannot_be_scored(folders):

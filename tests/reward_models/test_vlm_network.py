@@ -9,8 +9,8 @@ import pytest
 pytest.importorskip('transformers')
 import torch
 import transformers
-from vlm_models import FAMILIES, SIZE, qwen2_5_vl
 
+from apprentice.bench.small_vlm import CHAT, SIZE, qwen2_5_vl
 from apprentice.reward_models.base import RewardModelError
 from apprentice.reward_models.vlm.chat import Picture, Question
 from apprentice.reward_models.vlm.network import Network
@@ -22,12 +22,12 @@ CLOSE = {'atol': 3e-5, 'rtol': 1e-4}
 @pytest.fixture(scope='module')
 def folders(tmp_path_factory):
     root = tmp_path_factory.mktemp('vlm')
-    for name, make in FAMILIES.items():
+    for name, make in CHAT.items():
         make(root / name)
     return root
 
 
-@pytest.fixture(params=FAMILIES)
+@pytest.fixture(params=CHAT)
 def folder(request, folders):
     return folders / request.param
 
@@ -194,7 +194,7 @@ def test_unlikely_branches_are_not_followed(folders):
 
 
 def test_tokens_of_several_digits_are_numbers_too(tmp_path):
-    from vlm_models import WORDS
+    from apprentice.bench.small_vlm import WORDS
 
     qwen2_5_vl(tmp_path / 'model', words=WORDS + ' 10 25 100')
     network = load(tmp_path / 'model')

@@ -1,13 +1,16 @@
 # Copyright 2026 The Apprentice authors. SPDX-License-Identifier: Apache-2.0
 """A world model learns of a light that goes where it is told, and ranks chunks by where they lead."""
 
+import dataclasses
 import json
 
 import numpy as np
 import pytest
 import torch
 
+from apprentice.learning import snapshot
 from apprentice.reward_models.base import RewardModelError, ScoreRequest
+from apprentice.reward_models.resuming import Snapshots
 from apprentice.reward_models.world_model.clips import Clips
 from apprentice.reward_models.world_model.energy import EnergySettings, EnergyWeights, scales_of
 from apprentice.reward_models.world_model.features import ClipMap, Pooled, layer_normed
@@ -287,3 +290,39 @@ def test_features_are_layer_normed_and_see_the_place(make, tokens):
     assert np.abs(found[0] - found[1]).mean() > 0.05
     with pytest.raises(RewardModelError, match='uint8'):
         features.encode(frames.astype(np.float32))
+
+
+def test_a_killed_training_follows_the_same_losses(clips, tmp_path):
+    config = WorldModelConfig(
+        steps=12, batch=8, rows=2, rank=8, width=16, layers=1, members=2, evaluate_every=2, patience=20
+    )
+    whole: dict[int, float] = {}
+    train(clips, tmp_path / 'whole', config, progress=lambda step, found: whole.update({step: found['loss']}))
+
+    def newest():
+        found = snapshot.newest(tmp_path / 'training')
+        return None if found is None else found[:2]
+
+    kept = Snapshots(lambda *state: snapshot.write(state[0], tmp_path / 'training', state[1]), newest, 3)
+    seen = []
+
+    def until(last):
+        def progress(step, found):
+            seen.append((step, found['loss']))
+            if step == last:
+                raise KeyboardInterrupt
+
+        return progress
+
+    for last in (5, 10):  # twice: what was kept is kept again
+        with pytest.raises(KeyboardInterrupt):
+            train(clips, tmp_path / 'killed', config, progress=until(last), snapshots=kept)
+    assert not (tmp_path / 'killed').exists()
+    train(clips, tmp_path / 'killed', config, progress=until(0), snapshots=kept)
+    assert [step for step, _ in seen] == [*range(1, 6), *range(4, 11), *range(10, 13)]
+    assert all(loss == whole[step] for step, loss in seen)
+    ends = [(tmp_path / name / WEIGHTS).read_bytes() for name in ('whole', 'killed')]
+    assert ends[0] == ends[1]
+    other = dataclasses.replace(config, seed=1)
+    with pytest.raises(RewardModelError, match='other settings'):
+        train(clips, tmp_path / 'other', other, snapshots=kept)

@@ -8,6 +8,7 @@ import math
 import numpy as np
 import pytest
 
+from apprentice.robot.guidance import AdviceKind
 from apprentice.robot.parts import share
 from apprentice.robot.spec import RobotSpec
 from apprentice.robot.types import Outcome
@@ -68,6 +69,110 @@ def test_the_hand_trembles_but_not_the_gripper_wherever_it_is():
         assert np.all(targets[:, gripper] == 0.02)
         arm = np.delete(targets, gripper, axis=1)
         assert arm.std(0) == pytest.approx(np.full(6, 0.01), rel=0.2)
+
+
+def pressed(who, kind, since=2.0, until=6.0):
+    """When somebody who is never out of patience presses takeover, advised from ``since`` on; inf: not."""
+    for t in np.arange(0, until, 0.1):
+        who.advised(t, kind if t >= since else AdviceKind.NONE)
+        if who.wants_control(t, 0.0):
+            return float(t)
+    return math.inf
+
+
+def test_advice_is_followed_with_the_probability_and_the_delay_asked_for():
+    patient = {'patience_s': 600, 'reaction_s': 1.0}
+    assert pressed(person(**patient), AdviceKind.TAKE_OVER) == math.inf  # nobody listens unless it is set
+    always = [pressed(person(s, follows=1.0, **patient), AdviceKind.TAKE_OVER) for s in range(50)]
+    assert 2.0 <= min(always) < 2.2 < 2.8 < max(always) <= 3.1
+    half = [pressed(person(s, follows=0.5, **patient), AdviceKind.TAKE_OVER) < math.inf for s in range(200)]
+    assert 0.4 < np.mean(half) < 0.6
+    absent = person(follows=1.0, absent=1.0, **patient)
+    assert pressed(absent, AdviceKind.TAKE_OVER) == math.inf
+    for other in (AdviceKind.TAPER, AdviceKind.HAND_BACK):
+        assert pressed(person(follows=1.0, **patient), other) == math.inf
+
+
+def test_advice_that_is_withdrawn_before_the_hand_moves_is_forgotten():
+    who = person(3, follows=1.0, patience_s=600, reaction_s=2.0)
+    who.advised(1.0, AdviceKind.TAKE_OVER)
+    who.advised(1.1, AdviceKind.NONE)
+    assert takeover(who) == math.inf
+
+
+def test_a_demonstration_begins_at_once_and_is_not_handed_back():
+    who = person(patience_s=600, hands_back=1.0, regained=0.0, demonstrates=1.0, follows=1.0, reaction_s=0.0)
+    who.advised(0.0, AdviceKind.DEMONSTRATE)
+    assert who.wants_control(0.0, 0.0)
+    who.act(np.zeros(7), {}, '')
+    who.advised(1.0, AdviceKind.HAND_BACK)
+    assert not who.lets_go(1.0, 1.0)
+    who.reset(10.0)
+    assert not who.wants_control(10.0, 0.0)  # the next episode is another one
+    who = person(patience_s=600, demonstrates=0.0)
+    who.advised(0.0, AdviceKind.DEMONSTRATE)
+    assert not who.wants_control(0.0, 0.0)
+
+
+def driving(**settings):
+    who = person(patience_s=1.0, reaction_s=0.0, **settings)
+    assert takeover(who) == pytest.approx(1.1)
+    who.act(np.zeros(7), {}, '')
+    return who
+
+
+def test_control_is_handed_back_when_the_trouble_is_over():
+    who = driving(hands_back=1.0, regained=0.2)
+    went = [who.lets_go(1.2 + i / 10, p) for i, p in enumerate((0.3, 0.2, 0.35, 0.39, 0.41))]
+    assert went == [False, False, False, False, True]  # 0.2 above the lowest since
+    assert not who.wants_control(1.7, 0.41)  # patience begins anew
+    assert who.wants_control(3.0, 0.41)
+    stays = driving(hands_back=0.0)
+    assert not any(stays.lets_go(2.0 + i, p) for i, p in enumerate((0.0, 0.5, 1.0)))
+    half = [driving(hands_back=0.5, seed=s) for s in range(200)]
+    assert 0.4 < np.mean([who.lets_go(2.0, 0.1) or who.lets_go(3.0, 0.9) for who in half]) < 0.6
+
+
+def test_control_is_handed_back_when_that_is_advised():
+    who = driving(follows=1.0)
+    assert not who.lets_go(2.0, 0.1)
+    who.advised(2.0, AdviceKind.HAND_BACK)
+    assert who.lets_go(2.1, 0.1)
+    deaf = driving(follows=0.0)
+    deaf.advised(2.0, AdviceKind.HAND_BACK)
+    assert not deaf.lets_go(2.1, 0.1)
+
+
+def test_who_follows_advice_to_taper_takes_over_on_advice_only():
+    who = person(follows=1.0, patience_s=1.0, reaction_s=0.0)
+    who.advised(0.0, AdviceKind.TAPER)
+    who.advised(0.1, AdviceKind.NONE)
+    assert takeover(who) == math.inf
+    who.advised(20.0, AdviceKind.TAKE_OVER)
+    assert who.wants_control(20.1, 0.0)
+    who.reset(30.0)
+    assert who.wants_control(32.0, 0.0)
+    deaf = person(follows=0.0, patience_s=1.0, reaction_s=0.0)
+    deaf.advised(0.0, AdviceKind.TAPER)
+    assert takeover(deaf) < math.inf
+
+
+def test_who_listens_decides_otherwise_as_who_does_not():
+    config = {'mistakes': 0.5, 'leaves': 0.3, 'absent': 0.3, 'attention': 0.6, 'missed_success': 0.4}
+    plain, listens = (
+        person(5, **config),
+        person(5, follows=1.0, hands_back=1.0, demonstrates=1.0, **config),
+    )
+    for who in (plain, listens):
+        who.found = []
+        for number in range(20):
+            who.reset(0.0)
+            if who is listens:
+                who.advised(0.0, AdviceKind.NONE if number % 2 else AdviceKind.HAND_BACK)
+            who.found.append(
+                (takeover(who), who.act(np.zeros(7), {}, '').tolist(), who.label(number % 2 == 0))
+            )
+    assert plain.found == listens.found
 
 
 def test_who_leaves_holds_still_and_does_not_come_back():

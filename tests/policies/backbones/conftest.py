@@ -7,7 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from small_models import FAMILIES
+
+from apprentice.bench.small_vlm import FAMILIES
 
 
 @pytest.fixture(scope='session')
@@ -18,7 +19,7 @@ def make_model(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path
     def make(family: str) -> Path:
         if family not in made:
             made[family] = root / family
-            FAMILIES[family](made[family])
+            FAMILIES[family](made[family], context=96)
         return made[family]
 
     return make

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from small_models import CAMERAS, LAYERS
 
+from apprentice.bench.small_vlm import CAMERAS, LAYERS
 from apprentice.policies.backbones.huggingface import HuggingFaceConfig
 from apprentice.policies.config import PolicyConfig
 from apprentice.policies.expert import ExpertConfig

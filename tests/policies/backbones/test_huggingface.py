@@ -9,9 +9,9 @@ import importlib.util
 import pytest
 import torch
 import transformers
-from small_models import CAMERAS, LAYERS
 from small_policies import LONG, SHORT, item, make_inputs, make_policy
 
+from apprentice.bench.small_vlm import CAMERAS, LAYERS
 from apprentice.policies.backbones.huggingface import HuggingFaceBackbone, HuggingFaceConfig
 
 CLOSE = {'atol': 2e-5, 'rtol': 1e-4}

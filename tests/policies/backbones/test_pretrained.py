@@ -10,9 +10,9 @@ from typing import ClassVar
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from small_models import FAMILIES
 from small_policies import LONG, SHORT, make_inputs, make_policy, make_spec
 
+from apprentice.bench.small_vlm import FAMILIES
 from apprentice.learning import snapshot
 from apprentice.learning.weighted_flow import WeightedFlow, WeightedFlowConfig
 from apprentice.policies import checkpoint

@@ -1,18 +1,23 @@
 # Copyright 2026 The Apprentice authors. SPDX-License-Identifier: Apache-2.0
-"""Vision-language models of the real classes with random weights, whose few words include answers."""
+"""Folders as `save_pretrained` makes them: vision-language models of the real classes, small, with random
+weights and a few words. For tests, and for the table of reward models: what knows nothing must lose."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import torch
 import transformers
 from tokenizers import Tokenizer, models, pre_tokenizers
 
-SIZE = 56
+SIZE = 56  # pixels, sides of a picture
+CAMERAS = {'front': (SIZE, SIZE), 'wrist': (SIZE, SIZE)}
+LAYERS = 3  # of the language model
 WORDS = (
     'robot task image First Second Now example done the red cube pick up blue percent of 0 1 2 3 4 5 6 7 8 9 '
-    '+ - yes no Yes No True False user assistant User Assistant score target % : . ?'
+    '+ - yes no Yes No True False user assistant User Assistant score target % : . ? '
+    'put a into box slowly and then close it now'
 )
 QWEN_TEMPLATE = (
     '{% for m in messages %}<|im_start|>{{ m.role }}\n{% for c in m.content %}{% if c.type == "image" %}'
@@ -30,6 +35,7 @@ SMOL_TEMPLATE = (
 def make_tokenizer(
     special: list[str], words: str = WORDS, **named: str
 ) -> transformers.PreTrainedTokenizerFast:
+    """A word a token, and a digit a token."""
     names = list(
         dict.fromkeys(['<pad>', '<unk>', '<bos>', '<eos>', *special, *named.values(), *words.split()])
     )
@@ -50,16 +56,21 @@ def make_tokenizer(
     )
 
 
-def language(tokenizer: transformers.PreTrainedTokenizerFast) -> dict:
+def language(tokenizer: transformers.PreTrainedTokenizerFast, context: int, key_heads: int = 2) -> dict:
+    """Sizes of a language model that all families understand.
+
+    Args:
+        context: tokens it takes.
+    """
     return {
         'hidden_size': 32,
         'intermediate_size': 48,
-        'num_hidden_layers': 2,
+        'num_hidden_layers': LAYERS,
         'num_attention_heads': 4,
-        'num_key_value_heads': 2,
+        'num_key_value_heads': key_heads,
         'vocab_size': len(tokenizer),
-        'max_position_embeddings': 1024,
-        'initializer_range': 0.3,  # larger than usual, so that what should not matter would be seen
+        'max_position_embeddings': context,
+        'initializer_range': 0.2,  # larger than usual, so that what should not matter would be seen
         'pad_token_id': tokenizer.pad_token_id,
         'bos_token_id': tokenizer.bos_token_id,
         'eos_token_id': tokenizer.eos_token_id,
@@ -67,10 +78,12 @@ def language(tokenizer: transformers.PreTrainedTokenizerFast) -> dict:
 
 
 def vision(**sizes) -> dict:
-    return {'hidden_size': 32, 'intermediate_size': 48, 'initializer_range': 0.3, **sizes}
+    """Sizes of an image tower."""
+    return {'hidden_size': 32, 'intermediate_size': 48, 'initializer_range': 0.2, **sizes}
 
 
-def qwen2_5_vl(folder: Path, seed: int = 0, words: str = WORDS) -> None:
+def qwen2_5_vl(folder: Path, seed: int = 0, words: str = WORDS, context: int = 1024) -> None:
+    """Qwen2.5-VL."""
     tokenizer = make_tokenizer(
         [
             '<|im_start|>',
@@ -83,7 +96,7 @@ def qwen2_5_vl(folder: Path, seed: int = 0, words: str = WORDS) -> None:
         words,
     )
     number = tokenizer.convert_tokens_to_ids
-    text = language(tokenizer)
+    text = language(tokenizer, context)
     text['rope_parameters'] = {'rope_type': 'default', 'rope_theta': 1e6, 'mrope_section': [2, 1, 1]}
     config = transformers.Qwen2_5_VLConfig(
         text_config=text,
@@ -92,6 +105,7 @@ def qwen2_5_vl(folder: Path, seed: int = 0, words: str = WORDS) -> None:
         video_token_id=number('<|video_pad|>'),
         vision_start_token_id=number('<|vision_start|>'),
         vision_end_token_id=number('<|vision_end|>'),
+        tie_word_embeddings=True,
     )
     processor = transformers.Qwen2_5_VLProcessor(
         transformers.Qwen2VLImageProcessor(size={'shortest_edge': 28 * 28, 'longest_edge': 112 * 112}),
@@ -102,7 +116,8 @@ def qwen2_5_vl(folder: Path, seed: int = 0, words: str = WORDS) -> None:
     write(transformers.Qwen2_5_VLForConditionalGeneration, config, processor, folder, seed)
 
 
-def internvl(folder: Path, seed: int = 0, words: str = WORDS) -> None:
+def internvl(folder: Path, seed: int = 0, words: str = WORDS, context: int = 1024) -> None:
+    """InternVL3."""
     tokenizer = make_tokenizer(
         ['<|im_start|>', '<|im_end|>'],
         words,
@@ -112,7 +127,7 @@ def internvl(folder: Path, seed: int = 0, words: str = WORDS) -> None:
         video_token='<video>',
     )
     config = transformers.InternVLConfig(
-        text_config={'model_type': 'qwen2', **language(tokenizer)},
+        text_config={'model_type': 'qwen2', **language(tokenizer, context)},
         vision_config=vision(
             num_hidden_layers=2, num_attention_heads=2, image_size=[SIZE, SIZE], patch_size=[14, 14]
         ),
@@ -130,14 +145,15 @@ def internvl(folder: Path, seed: int = 0, words: str = WORDS) -> None:
     write(transformers.InternVLForConditionalGeneration, config, processor, folder, seed)
 
 
-def smolvlm(folder: Path, seed: int = 0, words: str = WORDS) -> None:
+def smolvlm(folder: Path, seed: int = 0, words: str = WORDS, context: int = 1024) -> None:
+    """SmolVLM."""
     tokenizer = make_tokenizer(
         ['<image>', '<video>', '<fake_token_around_image>', '<global-img>', '<end_of_utterance>']
         + [f'<row_{row}_col_{column}>' for row in (1, 2) for column in (1, 2)],
         words,
     )
     config = transformers.SmolVLMConfig(
-        text_config={'model_type': 'llama', **language(tokenizer)},
+        text_config={'model_type': 'llama', **language(tokenizer, context)},
         vision_config=vision(num_hidden_layers=2, num_attention_heads=2, image_size=32, patch_size=8),
         image_token_id=tokenizer.convert_tokens_to_ids('<image>'),
         scale_factor=2,
@@ -154,10 +170,33 @@ def smolvlm(folder: Path, seed: int = 0, words: str = WORDS) -> None:
     write(transformers.SmolVLMForConditionalGeneration, config, processor, folder, seed)
 
 
-def write(kind: type, config, processor, folder: Path, seed: int) -> None:
+def paligemma(folder: Path, seed: int = 0, words: str = WORDS, context: int = 1024) -> None:
+    """PaliGemma: no chat model; for policies."""
+    tokenizer = make_tokenizer(['<image>'], words)
+    processor = transformers.PaliGemmaProcessor(
+        transformers.SiglipImageProcessor(size={'height': 28, 'width': 28}, image_seq_length=4), tokenizer
+    )
+    config = transformers.PaliGemmaConfig(
+        text_config={'model_type': 'gemma', 'head_dim': 8, **language(tokenizer, context, key_heads=1)},
+        vision_config={
+            'model_type': 'siglip_vision_model',
+            'vision_use_head': False,
+            **vision(num_hidden_layers=2, num_attention_heads=2, image_size=28, patch_size=14),
+        },
+        image_token_index=tokenizer.convert_tokens_to_ids('<image>'),
+        vocab_size=len(tokenizer),
+        projection_dim=32,
+        hidden_size=32,
+    )
+    write(transformers.PaliGemmaForConditionalGeneration, config, processor, folder, seed)
+
+
+def write(kind: type, config: Any, processor: Any, folder: Path, seed: int) -> None:
+    """A model of this class with the random weights of ``seed``, and its processor."""
     torch.manual_seed(seed)
     kind(config).save_pretrained(folder)
     processor.save_pretrained(folder)
 
 
-FAMILIES = {'qwen2_5_vl': qwen2_5_vl, 'internvl': internvl, 'smolvlm': smolvlm}
+CHAT = {'qwen2_5_vl': qwen2_5_vl, 'internvl': internvl, 'smolvlm': smolvlm}  # what can be asked questions
+FAMILIES = {'qwen2_5_vl': qwen2_5_vl, 'smolvlm': smolvlm, 'paligemma': paligemma}  # for policies

@@ -1,0 +1,234 @@
+# Copyright 2026 The Apprentice authors. SPDX-License-Identifier: Apache-2.0
+"""One run of `apprentice bench realworld-rl`: its starter policy, its arms, its settings."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch._dynamo  # before the first GL context, see docs/architecture.md
+from tqdm import tqdm
+
+from apprentice.episodes.episode_writer import write_episode
+from apprentice.learning.advantage import AdvantageConfig
+from apprentice.learning.clone import clone
+from apprentice.learning.clone_config import CloneConfig
+from apprentice.learning.guidance.config import GuidanceConfig
+from apprentice.learning.learner import Learner, LearnerConfig
+from apprentice.learning.practice import Evaluation, Judge, Practice, PracticeConfig, evaluate
+from apprentice.learning.recipe import load_recipe
+from apprentice.learning.sampling import seeded
+from apprentice.learning.weighted_flow import WeightedFlowConfig
+from apprentice.policies import checkpoint
+from apprentice.robot.parts import find_robot, share
+from apprentice.robot.spec import RobotSpec
+from apprentice.robot.types import Episode, Outcome
+from apprentice.sim.people import PersonConfig
+from apprentice.sim.rollout import rollouts
+from apprentice.sim.worlds import Worlds
+
+GROUP = 4  # episodes between two rounds of updates
+DEMONSTRATIONS = 60
+DEVELOPMENT = 600_000  # starts to choose settings on
+HELD_OUT = 900_000
+LAST = 950_000  # starts of the last evaluation
+UPDATES = 50  # gradient steps of the flow for an episode
+PERSON = PersonConfig(patience_s=2.5, reaction_s=1.0, follows=0.9, hands_back=1.0, mistakes=0.1, wobble=0.004)
+
+
+@dataclass(frozen=True)
+class Arm:
+    """What differs from the full recipe.
+
+    Attributes:
+        everywhere: on every task, not on the first alone.
+        online: changes of the critics' settings; None: no critics.
+        settings: changes of the algorithm's; windows: of the transitions.
+        kill_every: episodes after which the learner is killed.
+    """
+
+    everywhere: bool = False
+    people: bool = True
+    preference: bool = True
+    online: dict[str, Any] | None = field(default_factory=dict)
+    settings: dict[str, Any] = field(default_factory=dict)
+    windows: dict[str, Any] = field(default_factory=dict)
+    kill_every: int = 0
+    dead: tuple[int, ...] = ()
+
+
+ARMS: dict[str, Arm] = {
+    'full': Arm(everywhere=True),
+    'alone': Arm(people=False),
+    'imitation': Arm(preference=False, online=None),
+    'rlpd': Arm(preference=False, online={'part': 'apprentice.learning.rl.rlpd_sac:RlpdSac'}),
+    'no-edit': Arm(settings={'scale': 0.0}),
+    'no-preference': Arm(preference=False),
+    'raw-progress': Arm(windows={'raw_differences': True}),
+    'killed': Arm(kill_every=20),
+    'dead-reward': Arm(dead=(40, 50)),
+}
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run; ``position`` is where its progress bar stands."""
+
+    task: str
+    arm: str
+    seed: int
+    episodes: int
+    trials: int
+    every: int
+    until: float
+    work: str
+    position: int = 0
+
+    @property
+    def folder(self) -> Path:
+        """Of its results, by everything they depend on."""
+        name = f'{self.task}_{self.arm}_{self.seed}_{self.episodes}_{self.trials}_{self.every}_{self.until:g}'
+        return Path(self.work) / name
+
+
+def robot(task: str) -> RobotSpec:
+    """The simulated arm at a task of sim/tasks."""
+    spec = RobotSpec.load(find_robot('sim_arm'))
+    return spec if task == 'pick' else spec.with_task(task)
+
+
+def shown(task: str, worlds: Worlds) -> list[Episode]:
+    """The demonstrations that the starter was cloned from, and every learner replays."""
+    made = rollouts(worlds, range(DEMONSTRATIONS), None, expert=worlds.expert())
+    return [
+        replace(episode, episode_id=f'{task}-demonstration-{episode.seed}')
+        for episode in made
+        if episode.outcome == Outcome.SUCCESS
+    ]
+
+
+def starter(task: str, work: Path, say: Callable[[str], None] = lambda text: None) -> Path:
+    """Folder of the policy every run of a task begins with: shipped for pick, else cloned here, once.
+
+    Cloning ends with the first number of steps that succeeds in a fifth of the development starts.
+    """
+    if task == 'pick':
+        return share('weights', 'policy')
+    out = work / f'starter_{task}'
+    if (out / checkpoint.MANIFEST).is_file():
+        return out
+    spec = robot(task)
+    worlds = Worlds(spec, GROUP)
+    episodes = shown(task, worlds)
+    shipped, _ = checkpoint.load(share('weights', 'policy'))
+    for steps in (300, 500, 700, 1000, 2000, 4000, 8000):
+        made = work / f'starter_{task}_{steps}'
+        config = CloneConfig(steps=steps, policy=shipped.config, algorithm=WeightedFlowConfig(batch=32))
+        clone(episodes, spec, made, config)
+        policy, _ = checkpoint.load(made)
+        found = evaluate(worlds, seeded(policy), range(DEVELOPMENT, DEVELOPMENT + 50))
+        say(f'starter of {task}: {steps} steps, {found.successes} of {found.trials} development starts')
+        if found.rate >= 0.2:
+            made.rename(out)
+            break
+    else:
+        raise RuntimeError(f'no starter of {task} succeeds in a fifth of the trials; look at the task')
+    return out
+
+
+def learner_config(arm: Arm) -> LearnerConfig:
+    """The shipped recipe with what the arm changes."""
+    base = LearnerConfig(
+        updates_per_episode=UPDATES,
+        warm_up=2,
+        force_rewards=True,
+        advantage=AdvantageConfig(model='judge'),
+        algorithm=WeightedFlowConfig(learning_rate=4e-4, batch=32, ema=0.99),
+    )
+    config = load_recipe('flow_edit', base)
+    if not arm.preference:
+        config = replace(config, preference=None)
+    if arm.online is None or config.online is None:
+        return replace(config, online=None)
+    settings = {**config.online.settings, **arm.settings}
+    if 'part' in arm.online:
+        settings = {'critic': config.online.settings['critic']}
+    windows = replace(config.online.windows, **arm.windows)
+    online = replace(config.online, settings=settings, windows=windows, **arm.online)
+    return replace(config, online=online)
+
+
+def practise(run: Run) -> dict[str, Any]:
+    """Do a run; what is written to its folder is the learner's."""
+    logging.getLogger('apprentice').setLevel(logging.WARNING)
+    torch.set_num_threads(1)
+    arm, spec, folder = ARMS[run.arm], robot(run.task), run.folder
+    worlds = Worlds(spec, GROUP)
+    episodes = shown(run.task, worlds)
+    begin, config = starter(run.task, Path(run.work)), learner_config(arm)
+
+    def make() -> Learner:
+        learner = Learner(spec, folder, begin, config, run.seed)
+        learner.show(episodes)
+        return learner
+
+    def write_and_ingest(learner: Learner, episode: Episode) -> None:
+        (folder / 'episodes').mkdir(parents=True, exist_ok=True)
+        text = find_robot('sim_arm').read_text()
+        write_episode(folder / 'episodes' / f'{episode.episode_id}.mcap', episode, spec, text)
+        learner.ingest()
+
+    practice = Practice(
+        make,
+        worlds,
+        worlds.expert,
+        PracticeConfig(
+            episodes=run.episodes,
+            group=GROUP,
+            evaluate_every=run.every,
+            trials=run.trials,
+            first_seed=HELD_OUT,
+            seed=run.seed,
+            person=PERSON if arm.people else None,
+            guidance=GuidanceConfig() if arm.people else None,
+            judge=Judge(dead=arm.dead),
+        ),
+        **({'take': write_and_ingest} if arm.kill_every else {}),
+    )
+    kills = 0
+    with tqdm(total=run.episodes, desc=run.folder.name, unit='episode', position=1 + run.position) as bar:
+        for result in practice.run():
+            done = len(result.alone)
+            bar.update(done - bar.n)
+            bar.set_postfix_str(f'{result.evaluations[-1].rate:.0%} at {result.evaluations[-1].episodes}')
+            if arm.kill_every and done // arm.kill_every > kills:
+                kills = done // arm.kill_every
+                practice.learner.save()
+                practice.restart()
+            last = result.evaluations[-2:]
+            if len(last) == 2 and last[-1].episodes == done and min(e.rate for e in last) >= run.until:
+                break
+    held = list(practice.result.evaluations)
+    final = practice.evaluate(len(practice.result.alone), LAST)
+    return {
+        'start': _entry(held[0]),
+        'evaluations': [_entry(found) for found in held],
+        'final': _entry(final),
+        'to80': practice.result.episodes_to(0.8),
+        'to90': practice.result.episodes_to(0.9),
+        'episodes_done': len(practice.result.alone),
+        'alone': practice.result.alone,
+        'human': practice.result.human,
+        'steps': practice.result.steps,
+        'grades': practice.result.grades,
+        'metrics': practice.result.metrics,
+        'kills': kills,
+    }
+
+
+def _entry(found: Evaluation) -> dict[str, Any]:
+    return {**asdict(found), 'interval': list(found.interval)}

@@ -1,0 +1,181 @@
+# Copyright 2026 The Apprentice authors. SPDX-License-Identifier: Apache-2.0
+"""From logs to a LeRobotDataset v3.0: as often as wanted, only what is new or labelled anew is written."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import logging
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from apprentice.episodes.facts import episode_facts, episode_folder, fingerprint, recorded_spec, sealed_files
+from apprentice.episodes.files import EpisodeFileError
+from apprentice.episodes.join import REWARD, TRUTH, read_episode
+from apprentice.episodes.labels import read_label
+from apprentice.episodes.lerobot_features import reward_feature
+from apprentice.episodes.lerobot_store import LEDGER, Entry, finishing
+from apprentice.episodes.lerobot_writer import LeRobotWriter
+from apprentice.episodes.log_reader import LogReader
+from apprentice.episodes.sealing import recover
+from apprentice.robot.spec import RobotSpec
+from apprentice.robot.types import Outcome
+
+log = logging.getLogger(__name__)
+_SCANNED = 20  # files in which reward models are looked for
+_COLUMN = re.compile(r'reward\.(.+)\.progress')
+
+
+@dataclass(frozen=True)
+class ExportSettings:
+    """What goes into the dataset, and how.
+
+    Attributes:
+        images: h264, av1 or png; see :class:`LeRobotWriter`.
+        hardware: use a graphics card's encoder where there is one.
+        fps: frames a second; 0 takes the robot's ``action_dt``.
+        outcomes: episodes that ended otherwise are left out; those without a label are UNKNOWN.
+        held_out: also the episodes of evaluations, which a policy must not be trained on.
+        models: reward models whose progress becomes a column; None: those found in the first files.
+    """
+
+    images: str = 'h264'
+    hardware: bool = True
+    fps: int = 0
+    outcomes: tuple[Outcome, ...] = (Outcome.SUCCESS, Outcome.FAILURE, Outcome.UNKNOWN)
+    held_out: bool = False
+    models: tuple[str, ...] | None = None
+
+
+@dataclass
+class Exported:
+    """What an export did, by file name; ``refused`` says why, ``left_out`` by which rule."""
+
+    added: list[str] = field(default_factory=list)
+    updated: list[str] = field(default_factory=list)
+    kept: list[str] = field(default_factory=list)
+    removed: list[str] = field(default_factory=list)
+    left_out: dict[str, str] = field(default_factory=dict)
+    refused: dict[str, str] = field(default_factory=dict)
+
+
+def export(
+    runs: Sequence[str | Path],
+    out: str | Path,
+    robot: str | None = None,
+    settings: ExportSettings | None = None,
+    progress: Callable[[int, int, str], None] = lambda done, total, name: None,
+) -> Exported:
+    """Bring the dataset in ``out`` up to date with the logs of ``runs``.
+
+    What is in it already stays; an episode whose label changed is written again, one that is no longer to be
+    in it goes. An export that was cut off goes on where it was. Logs that a dead recorder left are sealed
+    first. Episodes that cannot be read are listed and the others exported.
+
+    Args:
+        runs: run folders, or folders of episode files.
+        robot: name of a shipped robot or a file; default: the one recorded in the first log.
+        progress: told after each file: how many of how many, and its name.
+
+    Raises EpisodeFileError, RobotFileError, and OSError of the disk (what was written stays).
+    """
+    settings = settings or ExportSettings()
+    for run in runs:
+        for path in recover(episode_folder(run)):
+            log.warning('%s was left by a recorder that died, and is sealed now', path)
+    files = sealed_files(runs)
+    spec = recorded_spec(files[0], robot)
+    if settings.fps:
+        spec = dataclasses.replace(spec, action_dt=1 / settings.fps)
+    models = _models(Path(out), files, settings.models)
+    writer = LeRobotWriter(out, spec, models, settings.images, settings.hardware)
+    report = Exported()
+    with finishing(writer.store) as store:
+        known = {entry.source.get('fingerprint'): entry for entry in store.entries}
+        for number, path in enumerate(files):
+            try:
+                _one(writer, path, spec, settings, known, report)
+            except (EpisodeFileError, ValueError) as error:
+                report.refused[path.name] = str(error)
+            progress(number + 1, len(files), path.name)
+    return report
+
+
+def _one(
+    writer: LeRobotWriter,
+    path: Path,
+    spec: RobotSpec,
+    settings: ExportSettings,
+    known: dict[str | None, Entry],
+    report: Exported,
+) -> None:
+    label = read_label(path)
+    source = {
+        'file': path.name,
+        'fingerprint': fingerprint(path),
+        'label': label.name if label is not None else '',
+    }
+    entry = known.get(source['fingerprint'])
+    if (
+        entry is not None
+        and entry.source['label'] == source['label']
+        and not _left_out_by_label(label, settings)
+    ):
+        report.kept.append(path.name)
+        return
+    facts = episode_facts(path)
+    why = ''
+    if facts.outcome not in settings.outcomes:
+        why = facts.outcome.name
+    elif facts.eval_only and not settings.held_out:
+        why = 'held out for evaluation'
+    if why:
+        report.left_out[path.name] = why
+        if entry is not None:
+            writer.store.remove(entry.slot)
+            known.pop(source['fingerprint'])
+            report.removed.append(path.name)
+        return
+    episode = read_episode(path, spec)
+    new = writer.add(episode, source, None if entry is None else entry.slot)
+    known[source['fingerprint']] = new  # the same file in two folders is one episode
+    (report.added if entry is None else report.updated).append(path.name)
+
+
+def _left_out_by_label(label: Outcome | None, settings: ExportSettings) -> bool:
+    return label is not None and label not in settings.outcomes
+
+
+def _models(out: Path, files: Sequence[Path], wanted: tuple[str, ...] | None) -> list[str]:
+    """Reward models with a column: those of a dataset that is there stay."""
+    if wanted is not None:
+        return list(wanted)
+    found = sorted({model for path in files[:_SCANNED] for model in _models_in(path)})
+    try:
+        columns = json.loads((out / LEDGER).read_text().partition('\n')[0])['features']
+    except (OSError, ValueError, KeyError):
+        return found
+    there = [match[1] for match in map(_COLUMN.fullmatch, columns) if match]
+    by_column = {reward_feature(model): model for model in found}
+    new = [model for column, model in by_column.items() if column not in columns]
+    if new:
+        log.warning('%s has no column for %s; export to a new folder to have them', out, ', '.join(new))
+    return [by_column.get(f'reward.{name}.progress', name) for name in there]
+
+
+def _models_in(path: Path) -> set[str]:
+    found: set[str] = set()
+    try:
+        reader = LogReader(path)
+        for message in reader.messages({REWARD, TRUTH}):
+            sample: Any = reader.decode(message)
+            if sample.model and (message.name == TRUTH or np.isfinite(sample.progress)):
+                found.add(sample.model)
+    except EpisodeFileError as error:
+        log.info('%s', error)  # reported when it is exported
+    return found

@@ -1,0 +1,337 @@
+# Copyright 2026 The Apprentice authors. SPDX-License-Identifier: Apache-2.0
+"""A LeRobotDataset v3.0 folder that is written episode by episode and survives being killed.
+
+Every episode has parquet and mp4 files of its own, which the format allows: where an episode lies is said in
+``meta/episodes`` only. What is in the folder is noted in a ledger, ``meta/apprentice.jsonl``, one line an
+episode, appended when its files are whole. :meth:`Store.finish` makes the index of the dataset from the
+ledger, ``meta/info.json`` last. A folder that was left in the middle is repaired by opening it again and
+finishing it.
+
+Layout verified with lerobot 0.4.4 and 0.6.1 (huggingface/lerobot, format v3.0).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from apprentice.episodes.files import sync_folder
+from apprentice.episodes.lerobot_meta import INFO, LeRobotDatasetError, parquet, read_table
+from apprentice.episodes.lerobot_stats import Stats, combined, of_column
+from apprentice.robot.files import replacing
+
+LEDGER = Path('meta') / 'apprentice.jsonl'
+CHUNK = 1000  # files of a folder
+DATA_PATH = 'data/chunk-{chunk_index:03d}/file-{file_index:03d}.parquet'
+VIDEO_PATH = 'videos/{video_key}/chunk-{chunk_index:03d}/file-{file_index:03d}.mp4'
+_FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One episode in the folder.
+
+    Attributes:
+        slot: number of its files; stays when episodes before it are removed.
+        episode_id: unique in the folder.
+        source: what it was made from, to see when that changes.
+        task: its instruction; ``length`` in frames.
+        videos: feature -> (number of the mp4 file, first second, last second).
+        stats: feature -> statistics; of the index columns when the index is made.
+        removed: its files are gone, its number is not used again.
+    """
+
+    slot: int
+    episode_id: str
+    source: dict[str, Any] = field(default_factory=dict)
+    task: str = ''
+    length: int = 0
+    videos: dict[str, tuple[int, float, float]] = field(default_factory=dict)
+    stats: dict[str, Stats] = field(default_factory=dict)
+    removed: bool = False
+
+
+class Store:
+    """The episodes of one dataset folder. Use as a context; only one process may have it open.
+
+    Args:
+        folder: made when missing.
+        fps, robot_type, features: as in ``meta/info.json``, of all its episodes.
+
+    Raises LeRobotDatasetError for a dataset that something else wrote, for one with other columns, and while
+    another process writes it.
+    """
+
+    def __init__(self, folder: str | Path, fps: int, robot_type: str, features: dict[str, dict[str, Any]]):
+        self.folder, self.fps, self.robot_type, self.features = Path(folder), fps, robot_type, features
+        path = self.folder / LEDGER
+        if (self.folder / INFO).exists() and not path.exists():
+            raise LeRobotDatasetError(
+                f'{folder} was written by something else, it is not changed; export to a new folder and join '
+                'them with apprentice dataset merge'
+            )
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._ledger = open(path, 'a+b')  # noqa: SIM115 - closed by close
+        try:
+            try:
+                fcntl.flock(self._ledger, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                raise LeRobotDatasetError(
+                    f'{folder} is being written by another process; wait for it'
+                ) from None
+            self._entries = self._load()
+            self._tidy()
+        except BaseException:
+            self._ledger.close()
+            raise
+
+    def __enter__(self) -> Store:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ledger.close()
+
+    @property
+    def entries(self) -> list[Entry]:
+        """Episodes that are in the folder, in their order."""
+        return [entry for entry in self._entries.values() if not entry.removed]
+
+    @property
+    def next_slot(self) -> int:
+        return max(self._entries, default=-1) + 1
+
+    def task_index(self, task: str) -> int:
+        """Number of an instruction, which stays; a new one gets the next."""
+        tasks = self._tasks()
+        return tasks.index(task) if task in tasks else len(tasks)
+
+    def data_file(self, slot: int) -> Path:
+        return self.folder / DATA_PATH.format(**_place(slot))
+
+    def video_file(self, feature: str, number: int) -> Path:
+        return self.folder / VIDEO_PATH.format(video_key=feature, **_place(number))
+
+    def next_video(self, feature: str) -> int:
+        """A number for an mp4 file that no episode uses."""
+        used = (entry.videos[feature][0] for entry in self._entries.values() if feature in entry.videos)
+        return max(self.next_slot, *(number + 1 for number in used), 0)
+
+    def commit(self, entry: Entry) -> None:
+        """Note an episode whose files are whole, or new facts about one. The index is not made yet."""
+        self._append(asdict(entry))
+        self._entries[entry.slot] = entry
+
+    def remove(self, slot: int) -> None:
+        """Take an episode out; its files go with the next :meth:`finish`."""
+        old = self._entries[slot]
+        # its instruction keeps its number, and the numbers of its videos are not used again
+        self.commit(Entry(slot, old.episode_id, old.source, old.task, removed=True, videos=old.videos))
+
+    def finish(self) -> None:
+        """Make the index of the dataset: numbers of the episodes, tasks, statistics, ``meta/info.json``."""
+        entries = self.entries
+        if not entries:
+            return
+        self._tidy()
+        rows, first = [], 0
+        for number, entry in enumerate(entries):
+            self._renumber(entry, number, first)
+            rows.append(self._row(entry, number, first))
+            first += entry.length
+        self._write_episodes(rows)
+        tasks = self._tasks()
+        self._write_tasks(tasks)
+        stats = [{**entry.stats, **self._index_stats(entry, n, row['dataset_from_index'])}
+                 for n, (entry, row) in enumerate(zip(entries, rows))]  # fmt: skip
+        _dump(self.folder / 'meta' / 'stats.json', combined(stats))
+        info = {
+            'codebase_version': 'v3.0',
+            'robot_type': self.robot_type,
+            'total_episodes': len(entries),
+            'total_frames': first,
+            'total_tasks': len(tasks),
+            'chunks_size': CHUNK,
+            'data_files_size_in_mb': 100,
+            'video_files_size_in_mb': 200,
+            'fps': self.fps,
+            'splits': {'train': f'0:{len(entries)}'},
+            'data_path': DATA_PATH,
+            'video_path': VIDEO_PATH,
+            'features': self.features,
+        }
+        _dump(self.folder / INFO, info)
+        sync_folder(self.folder / 'meta')
+
+    # the ledger
+
+    def _load(self) -> dict[int, Entry]:
+        head = {
+            'format': _FORMAT,
+            'fps': self.fps,
+            'robot_type': self.robot_type,
+            'features': self.features,
+        }
+        self._ledger.seek(0)
+        text = self._ledger.read()
+        whole, _, torn = text.rpartition(b'\n')
+        if torn:  # killed in the middle of a line
+            self._ledger.truncate(len(whole) + 1 if whole else 0)
+        lines = whole.splitlines() if whole else []
+        if not lines:
+            self._ledger.truncate(0)
+            self._append(head)
+            return {}
+        try:
+            found = json.loads(lines[0])
+            entries = [Entry(**json.loads(line)) for line in lines[1:]]
+        except (ValueError, TypeError) as error:
+            raise LeRobotDatasetError(
+                f'{self.folder / LEDGER} is damaged ({error}); export to a new folder'
+            ) from None
+        different = [name for name in head if found.get(name) != head[name]]
+        if different:
+            raise LeRobotDatasetError(
+                f'{self.folder} holds episodes with other {", ".join(different)} '
+                f'({_difference(found, head)}); export to a new folder'
+            )
+        return {entry.slot: entry for entry in entries}
+
+    def _append(self, content: dict[str, Any]) -> None:
+        self._ledger.write(json.dumps(content).encode() + b'\n')
+        self._ledger.flush()
+        os.fsync(self._ledger.fileno())
+
+    def _tasks(self) -> list[str]:
+        return list(dict.fromkeys(entry.task for entry in self._entries.values()))
+
+    # files
+
+    def _tidy(self) -> None:
+        """Remove files that no episode has: of one that was cut off in the middle, or removed."""
+        kept = {self.data_file(entry.slot) for entry in self.entries}
+        kept |= {self.video_file(k, v[0]) for entry in self.entries for k, v in entry.videos.items()}
+        for name in ('data', 'videos'):
+            for path in (self.folder / name).rglob('*'):
+                if path.is_file() and path not in kept:
+                    path.unlink()
+
+    def _renumber(self, entry: Entry, number: int, first: int) -> None:
+        """Give the rows of an episode the numbers it has now."""
+        path = self.data_file(entry.slot)
+        table = read_table(path, columns=['episode_index', 'index'])
+        now = np.full(entry.length, number), np.arange(first, first + entry.length)
+        if all(np.array_equal(table[name], new) for name, new in zip(table.column_names, now)):
+            return
+        import pyarrow
+
+        table = read_table(path)
+        for name, new in zip(('episode_index', 'index'), now):
+            table = table.set_column(
+                table.column_names.index(name), name, pyarrow.array(new, pyarrow.int64())
+            )
+        with replacing(path) as temporary:
+            parquet().write_table(table, temporary)
+
+    def _row(self, entry: Entry, number: int, first: int) -> dict[str, Any]:
+        place = _place(entry.slot)
+        row: dict[str, Any] = {'episode_index': number, 'tasks': [entry.task], 'length': entry.length}
+        row |= {f'data/{key}': value for key, value in place.items()}
+        row |= {'dataset_from_index': first, 'dataset_to_index': first + entry.length}
+        for feature, (file, begin, end) in entry.videos.items():
+            where = {**_place(file), 'from_timestamp': begin, 'to_timestamp': end}
+            row |= {f'videos/{feature}/{key}': value for key, value in where.items()}
+        stats = {**entry.stats, **self._index_stats(entry, number, first)}
+        row |= {f'stats/{name}/{key}': v for name, found in stats.items() for key, v in found.items()}
+        return row | {'meta/episodes/chunk_index': 0, 'meta/episodes/file_index': 0}
+
+    def _index_stats(self, entry: Entry, number: int, first: int) -> dict[str, Stats]:
+        grid = np.arange(entry.length)
+        return {
+            'episode_index': of_column(np.full(entry.length, number)),
+            'index': of_column(grid + first),
+            'task_index': of_column(np.full(entry.length, self.task_index(entry.task))),
+        }
+
+    def _write_episodes(self, rows: list[dict[str, Any]]) -> None:
+        import pyarrow
+
+        path = self.folder / 'meta' / 'episodes' / 'chunk-000' / 'file-000.parquet'
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with replacing(path) as temporary:
+            parquet().write_table(pyarrow.Table.from_pylist(rows), temporary)
+
+    def _write_tasks(self, tasks: list[str]) -> None:
+        import pyarrow
+
+        numbers = pyarrow.array(range(len(tasks)), pyarrow.int64())
+        table = with_pandas_index(pyarrow.table({'task_index': numbers, '__index_level_0__': tasks}))
+        with replacing(self.folder / 'meta' / 'tasks.parquet') as temporary:
+            parquet().write_table(table, temporary)
+
+
+def with_pandas_index(table: Any) -> Any:
+    """A table of ``task_index`` and texts whose texts are the index for pandas, by which LeRobot reads it."""
+
+    def column(name: str | None, place: str, kind: str) -> dict[str, Any]:
+        of_numpy = 'object' if kind == 'unicode' else kind
+        facts = {'name': name, 'field_name': place, 'pandas_type': kind, 'numpy_type': of_numpy}
+        return {**facts, 'metadata': None}
+
+    columns = [column('task_index', 'task_index', 'int64'), column(None, '__index_level_0__', 'unicode')]
+    note = {
+        'index_columns': ['__index_level_0__'],
+        'column_indexes': [],
+        'columns': columns,
+        'creator': {'library': 'pyarrow', 'version': '1'},
+        'pandas_version': '2.2',
+    }
+    return table.replace_schema_metadata({'pandas': json.dumps(note)})
+
+
+@contextlib.contextmanager
+def finishing(store: Store) -> Iterator[Store]:
+    """The store, whose index is made however the block ends: what was committed can be loaded."""
+    with store:
+        try:
+            yield store
+        finally:
+            store.finish()
+
+
+def read_ledger(folder: Path) -> list[Entry]:
+    """Episodes that the ledger of a dataset names, in their order; none where there is no ledger."""
+    with contextlib.suppress(FileNotFoundError):
+        lines = (folder / LEDGER).read_text().splitlines()[1:]
+        try:
+            entries = {entry.slot: entry for entry in (Entry(**json.loads(line)) for line in lines)}
+        except (ValueError, TypeError) as error:
+            raise LeRobotDatasetError(f'{folder / LEDGER} is damaged ({error}); export again') from None
+        return [entry for entry in entries.values() if not entry.removed]
+    return []
+
+
+def _place(number: int) -> dict[str, int]:
+    return {'chunk_index': number // CHUNK, 'file_index': number % CHUNK}
+
+
+def _difference(found: dict[str, Any], wanted: dict[str, Any]) -> str:
+    there, new = found.get('features', {}), wanted['features']
+    if there == new:
+        return ', now '.join(f'{d.get("robot_type")} at {d.get("fps")} Hz' for d in (found, wanted))
+    names = sorted(name for name in {*there, *new} if there.get(name) != new.get(name))
+    return f'columns {names}'
+
+
+def _dump(path: Path, content: dict[str, Any]) -> None:
+    with replacing(path) as temporary, open(temporary, 'w') as stream:
+        json.dump(content, stream, indent=4)
+        stream.flush()
+        os.fsync(stream.fileno())

@@ -1,0 +1,120 @@
+# Copyright 2026 The Apprentice authors. SPDX-License-Identifier: Apache-2.0
+"""Preferences while the robot learns: a person's chunk over the policy's shadow chunk, beside the flow loss.
+
+The gradient goes through the optimizer of the flow: one policy, one average, one step.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import torch
+
+from apprentice.learning.preference.dpo import DpoConfig
+from apprentice.learning.preference.flow_dpo import FlowDpo
+from apprentice.learning.preference.interventions import InterventionConfig, InterventionPairs
+from apprentice.learning.preference.pairs import Pairs
+from apprentice.learning.preference.shadows import Shadows, replayed_shadows
+from apprentice.learning.weighted_flow import Losses
+from apprentice.policies.policy import FlowPolicy
+from apprentice.robot.types import Episode
+
+
+@dataclass(frozen=True)
+class PreferenceConfig:
+    """Settings.
+
+    Attributes:
+        every: steps of the flow for one that looks at pairs, too.
+        least: pairs there must be before the first.
+        weight: of the preference loss beside the flow loss.
+        dpo: beta and draws of the loss; its batch are pairs. The flow loss is the anchor.
+        pairs: which interventions give pairs.
+    """
+
+    every: int = 4
+    least: int = 32
+    weight: float = 0.1
+    dpo: DpoConfig = field(default_factory=lambda: DpoConfig(batch=16, draws=2, beta=50.0, anchor=0.0))
+    pairs: InterventionConfig = field(default_factory=lambda: InterventionConfig(every=2))
+
+
+class OnlinePreference:
+    """Pairs of all interventions, and the loss on them.
+
+    Args:
+        policy: the first policy; a copy is the reference until :meth:`refer_to`.
+        shadows: what the policy would have done; None: the reference is asked.
+    """
+
+    def __init__(
+        self,
+        policy: FlowPolicy,
+        config: PreferenceConfig | None = None,
+        seed: int = 0,
+        shadows: Shadows | None = None,
+    ):
+        self.config = config or PreferenceConfig()
+        self._objective = FlowDpo(copy.deepcopy(policy), self.config.dpo, seed)
+        self._shadows, self._seed = shadows, seed
+        self._pairs: dict[str, Pairs] = {}
+        self._all: Pairs | None = None
+        self._calls = 0
+        self._draws = torch.Generator().manual_seed(seed + 3)  # of the pairs
+
+    def __len__(self) -> int:
+        """Pairs."""
+        return sum(map(len, self._pairs.values()))
+
+    def add(self, episode: Episode) -> int:
+        """Pairs of an episode, in place of those before; returns how many."""
+        reference = self._objective.reference
+        shadows = self._shadows or replayed_shadows(reference, self._seed)
+        builder = InterventionPairs(reference.spec, shadows, self.config.pairs)
+        found = builder.build([episode])
+        self._pairs.pop(episode.episode_id, None)
+        if len(found):
+            self._pairs[episode.episode_id] = found
+        self._all = None
+        return len(found)
+
+    def refer_to(self, policy: FlowPolicy) -> None:
+        """Measure preferences against ``policy`` as it is now."""
+        self._objective.reference.load_state_dict(policy.state_dict())
+
+    def loss(self, policy: FlowPolicy) -> Callable[[], Losses] | None:
+        """The loss of ``policy`` on a batch of pairs, for every so many calls; None: not this time."""
+        self._calls += 1
+        if self._calls % self.config.every or len(self) < self.config.least:
+            return None
+        if self._all is None:
+            self._all = Pairs.concatenate(list(self._pairs.values()))
+        drawn = torch.randperm(len(self._all), generator=self._draws)[: self.config.dpo.batch]
+        chosen = self._all.select(drawn.sort().values.numpy())
+
+        def compute() -> Losses:
+            loss, metrics = self._objective.loss(chosen, policy)
+            return self.config.weight * loss, {f'preference_{name}': value for name, value in metrics.items()}
+
+        return compute
+
+    def state_dict(self) -> dict[str, torch.Tensor]:
+        """Reference and random state; the pairs come from the episodes."""
+        state = {f'reference.{n}': t for n, t in self._objective.reference.state_dict().items()}
+        state |= {'generator': self._objective.generator.get_state(), 'draws': self._draws.get_state()}
+        state['calls'] = torch.tensor(self._calls)
+        return {name: tensor.detach().to('cpu', copy=True).contiguous() for name, tensor in state.items()}
+
+    def load_state_dict(self, state: dict[str, torch.Tensor]) -> None:
+        """Put :meth:`state_dict` back. Raises ValueError for another policy's."""
+        prefix = 'reference.'
+        try:
+            reference = {n[len(prefix) :]: t for n, t in state.items() if n.startswith(prefix)}
+            self._objective.reference.load_state_dict(reference)
+            self._objective.generator.set_state(state['generator'])
+            self._draws.set_state(state['draws'])
+            self._calls = int(state['calls'])
+        except (KeyError, RuntimeError) as error:
+            raise ValueError(f'the snapshot holds no preferences of this policy: {error}') from error

@@ -1,0 +1,210 @@
+# Copyright 2026 The Apprentice authors. SPDX-License-Identifier: Apache-2.0
+"""The critics' side of the default recipe: what the learner has beside the flow policy.
+
+A frozen copy of the first policy encodes observations, the present policy plans candidates, an
+:class:`~apprentice.learning.rl.base.Algorithm` learns which of them, and which edits, are best. What it finds
+weighs the steps by which the flow is consolidated. See docs/learning.md.
+"""
+
+from __future__ import annotations
+
+import copy
+import logging
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+
+from apprentice.learning.advantage import AdvantageConfig
+from apprentice.learning.rl.base import make
+from apprentice.learning.rl.buffer import ChunkBuffer
+from apprentice.learning.rl.choosing import Choosing, pack
+from apprentice.learning.rl.consolidation import (
+    ConsolidationConfig,
+    consolidation_weights,
+    episode_advantages,
+)
+from apprentice.learning.rl.features import FeatureConfig, FrozenEncoder
+from apprentice.learning.rl.windows import WindowConfig
+from apprentice.policies.checkpoint import Beside
+from apprentice.policies.policy import FlowPolicy
+from apprentice.reward_models.pipeline import RewardPipeline
+from apprentice.robot.types import Episode
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class OnlineConfig:
+    """Settings.
+
+    Attributes:
+        part: the algorithm, ``package.module:Class``; settings: of its ``Config``.
+        batch: transitions of an update, half of them by people.
+        updates: of the algorithm, for each gradient step of the flow.
+        warm_up: transitions before the first update.
+        judge_after: updates of the algorithm before its values weigh the flow's steps; a value that was
+            hardly learned says nothing.
+        refresh_every: episodes after which the candidates are planned again by the present policy, and all
+            steps are weighed again by the present critics; 0: never.
+    """
+
+    part: str = 'apprentice.learning.rl.flow_edit:FlowEdit'
+    settings: dict[str, Any] = field(default_factory=dict)
+    features: FeatureConfig = field(
+        default_factory=lambda: FeatureConfig(kind='tokens', candidates=4, rows=4, potential=False)
+    )
+    windows: WindowConfig = field(default_factory=lambda: WindowConfig(rows=4))
+    consolidation: ConsolidationConfig = field(default_factory=ConsolidationConfig)
+    batch: int = 128
+    human_share: float = 0.5
+    updates: int = 2
+    warm_up: int = 200
+    judge_after: int = 1000
+    refresh_every: int = 25
+
+
+class OnlineCritics:
+    """Encoder, buffer and algorithm of one run; every episode that was added is kept, to be looked at again.
+
+    Args:
+        policy: the first policy; a copy of it stays as the encoder.
+    """
+
+    def __init__(
+        self,
+        policy: FlowPolicy,
+        config: OnlineConfig | None = None,
+        advantage: AdvantageConfig | None = None,
+        rewards: RewardPipeline | None = None,
+        seed: int = 0,
+    ):
+        self.config = config = config or OnlineConfig()
+        self.encoder = FrozenEncoder(copy.deepcopy(policy).requires_grad_(False), config.features)
+        self.buffer = ChunkBuffer(
+            self.encoder, config.windows, config.human_share, advantage, rewards, device=policy.device
+        )
+        self.algorithm = make(config.part, self.buffer.sizes, config.settings, seed, policy.device)
+        self._generator = torch.Generator().manual_seed(seed + 1)
+        self._episodes: dict[str, Episode] = {}
+        self._refreshed_at = 0  # episodes there were at the last refresh
+        self._gains: dict[str, np.ndarray] = {}  # what the flow's steps are weighed by
+        self._kept: dict[str, np.ndarray] = {}  # the same, of a snapshot
+
+    @property
+    def alarm(self) -> str:
+        """Why learning must stop until somebody has looked; empty: it need not."""
+        return self.buffer.alarm
+
+    @property
+    def ready(self) -> bool:
+        """Whether there is enough to learn from."""
+        return len(self.buffer) >= self.config.warm_up
+
+    @property
+    def refresh_due(self) -> bool:
+        """Whether :meth:`refresh` is due."""
+        return 0 < self.config.refresh_every <= self.buffer.episodes - self._refreshed_at
+
+    def fit(self, episodes: Iterable[Episode]) -> None:
+        """Fit the features to demonstrations, once, before anything is added. Raises ValueError for few."""
+        if not self.encoder.state_dict():
+            self.encoder.fit(episodes)
+
+    def add(self, episode: Episode, demonstration: bool = False) -> None:
+        """Add an episode, or take over what is new about one that is there.
+
+        Raises ValueError for evaluations and other robots, RewardModelError as :func:`.windows.step_rewards`.
+        """
+        name = episode.episode_id
+        if name in self._episodes:
+            self.buffer.revise(episode)
+        else:
+            self.buffer.add(episode, demonstration=demonstration)
+        self._episodes[name] = episode
+
+    def weigh(self, episode: Episode) -> np.ndarray:
+        """How much the flow shall learn of every step, float32 [T]; see :mod:`.consolidation`."""
+        name, gain = episode.episode_id, self._kept.pop(episode.episode_id, None)
+        if gain is not None and len(gain) == len(episode):  # as it was before the restart
+            self._gains[name] = gain
+            return consolidation_weights(episode, gain, self.config.consolidation)
+        gain = None
+        critics = getattr(self.algorithm, 'critics', None)
+        learned = critics is not None and self.algorithm.steps >= self.config.judge_after
+        if learned and name in self._episodes:
+            gain = self._gains[name] = episode_advantages(critics, self.buffer, episode)
+        return consolidation_weights(episode, gain, self.config.consolidation)
+
+    def believe(self, advantage: AdvantageConfig) -> None:
+        """Count reward models as ``advantage`` says, in what was added as well."""
+        self.buffer.believe(advantage, self._episodes.values())
+
+    def update(self) -> dict[str, float]:
+        """The algorithm's updates for one gradient step of the flow; metrics of the last."""
+        metrics: dict[str, float] = {}
+        if self.ready:
+            for _ in range(self.config.updates):
+                metrics = self.algorithm.update(self.buffer.sample(self.config.batch, self._generator))
+        return metrics
+
+    def refresh(self, policy: FlowPolicy) -> None:
+        """Plan all candidates again with ``policy``, as it is now."""
+        self._refreshed_at = self.buffer.episodes
+        self.encoder.plan_with(copy.deepcopy(policy).requires_grad_(False))
+        for episode in self._episodes.values():
+            self.buffer.replan(episode)
+
+    def choosing(self, policy: FlowPolicy) -> Choosing:
+        """``policy`` with the present critics: what acts."""
+        return Choosing(policy, self.encoder, self.algorithm, self.config.windows.duration_s)
+
+    def beside(self) -> Beside:
+        """What :func:`.choosing.load_choosing` reads beside the policy."""
+        config = self.config
+        return pack(config.part, config.settings, config.windows.duration_s, self.encoder, self.algorithm)
+
+    def state_dict(self) -> dict[str, torch.Tensor]:
+        """Everything but the episodes, flat, on the CPU."""
+        parts: dict[str, dict[str, torch.Tensor]] = {
+            'algorithm': self.algorithm.state_dict(),
+            'features': self.encoder.state_dict(),
+            'encoder': self.encoder.policy.state_dict(),
+            'gain': {name: torch.from_numpy(gain) for name, gain in self._gains.items()},
+            'own': {
+                'generator': self._generator.get_state(),
+                'refreshed_at': torch.tensor(self._refreshed_at),
+            },
+        }
+        if self.encoder.planner is not self.encoder.policy:
+            parts['planner'] = self.encoder.planner.state_dict()
+        return {
+            f'{part}.{name}': tensor.detach().to('cpu', copy=True).contiguous()
+            for part, state in parts.items()
+            for name, tensor in state.items()
+        }
+
+    def load_state_dict(self, state: dict[str, torch.Tensor]) -> None:
+        """Put :meth:`state_dict` back, before episodes are added. Raises ValueError for other settings."""
+        parts: dict[str, dict[str, torch.Tensor]] = {}
+        for name, tensor in state.items():
+            part, _, rest = name.partition('.')
+            parts.setdefault(part, {})[rest] = tensor
+        try:
+            self.algorithm.load_state_dict(parts['algorithm'])
+            encoder = self.encoder.policy
+            encoder.load_state_dict(parts['encoder'])
+            planner = encoder
+            if 'planner' in parts:
+                planner = copy.deepcopy(encoder)
+                planner.load_state_dict(parts['planner'])
+            self.encoder = FrozenEncoder(encoder, self.config.features, planner)
+            self.encoder.load_state_dict(parts.get('features', {}))
+            self.buffer.encode_with(self.encoder)
+            self._kept = {name: gain.numpy() for name, gain in parts.get('gain', {}).items()}
+            self._generator.set_state(parts['own']['generator'])
+            self._refreshed_at = int(parts['own']['refreshed_at'])
+        except (KeyError, RuntimeError) as error:
+            raise ValueError(f'the snapshot holds no critics of this kind: {error}') from error

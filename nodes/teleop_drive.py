@@ -1,0 +1,288 @@
+# Copyright 2026 The Apprentice authors. SPDX-License-Identifier: Apache-2.0
+"""From devices to the gate: takes control, streams joint targets, gives it back, calls what buttons mean."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable
+from functools import partial
+
+import numpy as np
+from apprentice_interfaces.msg import ExecutedCommand
+from rclpy.node import Node
+from rclpy.publisher import Publisher
+from rclpy.task import Future
+from sensor_msgs.msg import JointState
+from std_msgs.msg import String
+from std_srvs.srv import SetBool, Trigger
+
+from apprentice.nodes import convert, qos
+from apprentice.nodes.runtime import StartupError, wall_timer
+from apprentice.nodes.teleop_devices.device import Device
+from apprentice.robot.parts import load_part
+from apprentice.robot.spec import RobotFileError, RobotSpec
+from apprentice.robot.teleop import Chain, TeleopCommand
+from apprentice.robot.teleop_control import Action, DeviceArbiter
+from apprentice.robot.teleop_mapper import ClutchedMapper
+from apprentice.robot.teleop_mapping import DeviceMapping, MappingError
+from apprentice.robot.types import ControlMode
+
+_WATCH_S = 0.05
+_TAKE_S = 2.0  # after so long without HUMAN the takeover has failed
+
+
+class TeleopDrive:
+    """Drives the robot while a dead-man is held; the first device that holds has it.
+
+    Pressing asks gate/request_control for control and streams the measured position, so that the gate has a
+    command at its first step as HUMAN; motion begins with HUMAN. Releasing, silence or an unplugged device
+    end the stream and give control back. If the gate ends it, the dead-man must be pressed again.
+
+    Args:
+        devices: names or files of mappings, separated by commas; ``none``: no device.
+        rate_hz: of joint states; targets follow no faster.
+        taken: called when a device takes control.
+    """
+
+    def __init__(
+        self,
+        node: Node,
+        spec: RobotSpec,
+        publisher: Publisher,
+        devices: str,
+        rate_hz: float,
+        taken: Callable[[], None],
+    ) -> None:
+        self._node, self._spec, self._publisher = node, spec, publisher
+        self._logger, self._simulated = node.get_logger(), bool(node.get_parameter('use_sim_time').value)
+        self._taken = taken
+        self._mode, self._taken_at = ControlMode.DISARMED, 0.0
+        self._newest_id = self._id_before = 0
+        self._own_id: int | None = None  # of the takeover, once the gate says HUMAN
+        self.occupied = False
+        self._target = spec.vector('home')
+        self._joints: JointState | None = None
+        self._executed: ExecutedCommand | None = None
+        self._stamp, self._period = -1e9, 1.0 / rate_hz
+        self._answers: list[tuple[str, int, Future]] = []
+        self._counts: Counter[str] = Counter()
+        mappings = [_mapping(name) for name in _names(devices)]
+        if len({mapping.name for mapping in mappings}) < len(mappings):
+            raise StartupError(f'device:={devices}: two mappings have the same name')
+        self._mapper = ClutchedMapper(spec, self._chain() if mappings else None)
+        self._arbiter = DeviceArbiter({mapping.name: mapping.timeout_s for mapping in mappings})
+        self._control = node.create_client(SetBool, 'gate/request_control')
+        self._stop = node.create_client(Trigger, 'gate/stop')
+        self._end = node.create_client(SetBool, 'episode/end')
+        self._abort = node.create_client(Trigger, 'episode/abort')
+        self._events = node.create_publisher(String, 'teleop/event', qos.LOG)
+        node.create_subscription(JointState, spec.joint_states_topic, self._on_joints, qos.SENSOR)
+        node.create_subscription(ExecutedCommand, 'gate/executed', self._on_executed, qos.SENSOR)
+        self._devices: dict[str, Device] = {}
+        for mapping in mappings:
+            self._devices[mapping.name] = self._make(mapping)
+        if mappings:
+            wall_timer(node, _WATCH_S, self._watch)
+
+    @property
+    def holding(self) -> bool:
+        """Whether a device drives."""
+        return bool(self._arbiter.owner)
+
+    def on_mode(self, mode: ControlMode, takeover_id: int) -> None:
+        """What gate/state says, with every message. States from before our takeover may still arrive."""
+        self._mode, self._newest_id = mode, takeover_id
+        if not self.holding:
+            self.occupied &= mode == ControlMode.HUMAN
+        elif self._own_id is None:
+            if mode == ControlMode.HUMAN and takeover_id > self._id_before:
+                self._own_id = takeover_id
+                self._engage()
+                if self._simulated and self._joints is not None:
+                    # it may have overtaken this message, and in lock-step the next one waits for our answer
+                    self._on_joints(self._joints)
+        elif mode != ControlMode.HUMAN and takeover_id >= self._own_id:
+            self._drop(f'the gate is in {mode.name}')
+
+    def _chain(self) -> Chain | None:
+        try:
+            from apprentice.sim.robots.chain import ArmChain  # MuJoCo, as a library of kinematics
+
+            return ArmChain(self._spec)
+        except (RobotFileError, ImportError) as error:
+            self._logger.warning(f'driving joint by joint, not the tool: {error}')
+            return None
+
+    def _make(self, mapping: DeviceMapping) -> Device:
+        try:
+            return load_part(mapping.device)(self._node, mapping, partial(self._on_device, mapping.name))
+        except ImportError as error:
+            raise StartupError(f'mapping {mapping.name}: {error}') from error
+
+    # devices
+
+    def _on_device(self, name: str, command: TeleopCommand | None) -> None:
+        if command is None:
+            self._act(self._arbiter.gone(name))
+            return
+        self._act(self._arbiter.on_command(name, command, time.monotonic()))
+        for event in self._arbiter.events(name, command):
+            self._on_event(event)
+
+    def _on_event(self, event: str) -> None:
+        self._counts[event] += 1
+        if event == 'toggle_gripper':
+            self._mapper.toggle_gripper()
+            return
+        self._events.publish(String(data=event))
+        if event == 'stop':
+            self._call(self._stop, Trigger.Request(), event)
+        elif event in ('success', 'failure'):
+            self._call(self._end, SetBool.Request(data=event == 'success'), event)
+        elif event == 'discard':
+            self._call(self._abort, Trigger.Request(), event)
+
+    def _watch(self) -> None:
+        self._act(self._arbiter.tick(time.monotonic()))
+        waiting = []
+        for what, takeover, answer in self._answers:
+            if not answer.done():
+                waiting.append((what, takeover, answer))
+                continue
+            response = answer.result()
+            if response is None or response.success or what == 'release':
+                continue
+            self._logger.warning(f'{what} was refused: {response.message}')
+            if what == 'takeover' and self.holding and takeover == self._counts['takeovers']:
+                self._drop(response.message)
+        self._answers = waiting
+        late = self.holding and self._own_id is None and time.monotonic() - self._taken_at > _TAKE_S
+        if late:
+            self._drop('the gate did not answer; is it running?')
+
+    def _act(self, actions: list[Action]) -> None:
+        for action in actions:
+            if action == Action.TAKE:
+                self._take()
+            else:
+                self._logger.info(f'released: {self._arbiter.reason}')
+                self._mapper.disengage()
+                self._call(self._control, SetBool.Request(data=False), 'release')
+
+    def _take(self) -> None:
+        # somebody else's takeover goes on; but not our own that we have just released
+        goes_on = self._mode == ControlMode.HUMAN and not self.occupied
+        self._own_id = self._newest_id if goes_on else None
+        self._id_before, self._taken_at = self._newest_id, time.monotonic()
+        self._counts['takeovers'] += 1
+        if self._joints is None:
+            self._drop(f'no joint state has arrived on {self._spec.joint_states_topic}')
+            return
+        self.occupied = True
+        self._taken()
+        self._logger.info(f'{self._arbiter.owner} takes over')
+        self._engage()
+        if not self._simulated:  # in lock-step a command answers a joint state, and that one has its answer
+            self._publish(convert.now(self._node))
+        self._call(self._control, SetBool.Request(data=True), 'takeover')
+
+    def _drop(self, reason: str) -> None:
+        owner = self._arbiter.owner
+        self._logger.warning(f'{owner} does not drive: {reason}; let the dead-man go, then press it again')
+        self._arbiter.dropped(reason)
+        self._mapper.disengage()
+        if self._own_id is None and self._control.service_is_ready():
+            # the gate may give control yet, and then nobody would drive
+            self._call(self._control, SetBool.Request(data=False), 'release')
+
+    def _call(self, client, request, what: str) -> None:
+        if client.service_is_ready():
+            self._answers.append((what, self._counts['takeovers'], client.call_async(request)))
+            return
+        self._logger.error(f'{what}: {client.srv_name} is not there; is its node running?')
+        if what == 'takeover':
+            self._drop(f'{client.srv_name} is not there')
+
+    # the stream
+
+    def _on_executed(self, message: ExecutedCommand) -> None:
+        self._executed = message
+
+    def _on_joints(self, message: JointState) -> None:
+        self._joints = message
+        if not self.holding or not self._mapper.engaged:
+            return
+        stamp = convert.seconds(message.header.stamp)
+        now = stamp if self._simulated else convert.now(self._node)
+        dt = now - self._stamp
+        if not self._simulated and 0 < dt < 0.7 * self._period:
+            return  # a driver that is faster than the gate
+        measured = self._measured()
+        command = self._arbiter.command
+        if measured is None or command is None:
+            return
+        if self._own_id is not None:
+            self._target = self._mapper.step(command, measured, dt)
+            if self._mapper.notice:
+                self._logger.warning(self._mapper.notice, throttle_duration_sec=1.0)
+        self._publish(now)
+
+    def _engage(self) -> None:
+        measured = self._measured()
+        if measured is not None:
+            executed = self._executed
+            known = executed is not None and len(executed.executed) == self._spec.dim
+            setpoint = np.array(executed.executed, np.float64) if executed is not None and known else None
+            self._target = self._mapper.engage(measured, setpoint)
+            self._stamp = convert.now(self._node)
+
+    def _measured(self) -> np.ndarray | None:
+        if self._joints is None:
+            return None
+        try:
+            measured = convert.joint_vector(self._joints, self._spec.joint_names)
+        except convert.MessageError as error:
+            self._logger.error(str(error), throttle_duration_sec=5.0)
+            return None
+        return measured if np.all(np.isfinite(measured)) else None
+
+    def _publish(self, stamp: float) -> None:
+        self._stamp = stamp
+        self._counts['commands'] += 1
+        self._publisher.publish(convert.joint_state_msg(stamp, self._spec.joint_names, self._target))
+
+    # state
+
+    def problems(self) -> dict[str, str]:
+        """Device -> what is missing, for those that are not there."""
+        found = {name: device.status() for name, device in self._devices.items()}
+        return {name: text for name, text in found.items() if text}
+
+    def values(self) -> dict[str, object]:
+        """What diagnostics say of it."""
+        return {
+            'devices': ', '.join(self._devices) or 'none',
+            'driven_by': self._arbiter.owner or 'nobody',
+            'motion': 'tool' if self._mapper.cartesian else 'joints',
+            'last_release': self._arbiter.reason,
+            **self._counts,
+            **{f'missing_{name}': text for name, text in self.problems().items()},
+        }
+
+    def close(self) -> None:
+        """Give back terminals and device files."""
+        for device in self._devices.values():
+            device.close()
+
+
+def _names(devices: str) -> list[str]:
+    names = [name.strip() for name in devices.split(',')]
+    return [name for name in names if name and name != 'none']
+
+
+def _mapping(name: str) -> DeviceMapping:
+    try:
+        return DeviceMapping.load(name)
+    except MappingError as error:
+        raise StartupError(f'device {name!r}: {error}') from None

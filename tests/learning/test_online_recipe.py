@@ -1,0 +1,172 @@
+# Copyright 2026 The Apprentice authors. SPDX-License-Identifier: Apache-2.0
+"""The default recipe through the learner: critics, consolidation and preferences, published and resumed."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+from clone_rig import ALGORITHM, ROBOT, SMALL, make_episode
+
+from apprentice.episodes.episode_writer import write_episode
+from apprentice.learning.advantage import AdvantageConfig
+from apprentice.learning.dataset import policy_spec
+from apprentice.learning.learner import Learner, LearnerConfig
+from apprentice.learning.preference.online import PreferenceConfig
+from apprentice.learning.recipe import find_recipe, load_recipe
+from apprentice.learning.rl.choosing import Choosing, load_choosing
+from apprentice.learning.rl.features import FeatureConfig
+from apprentice.learning.rl.online import OnlineConfig
+from apprentice.learning.rl.windows import WindowConfig
+from apprentice.policies import checkpoint
+from apprentice.policies.policy import FlowPolicy
+from apprentice.robot.settings import SettingsError
+from apprentice.robot.types import Observation, Outcome, Source
+
+SETTINGS = {
+    'critic': {'members': 2, 'hidden': [16]},
+    'hidden': [16],
+    'warm_up': 2,
+    'edit_every': 1,
+}
+ONLINE = OnlineConfig(
+    settings=SETTINGS,
+    features=FeatureConfig(candidates=2, rows=4, potential=False),
+    windows=WindowConfig(rows=4),
+    batch=8,
+    updates=2,
+    warm_up=4,
+    judge_after=4,
+    refresh_every=2,
+)
+PREFERENCE = PreferenceConfig(every=2, least=2)
+
+
+@pytest.fixture
+def starter(tmp_path):
+    torch.manual_seed(0)
+    spec = policy_spec([make_episode(i) for i in range(4)], ROBOT, 8)
+    checkpoint.save(FlowPolicy(spec, SMALL), tmp_path / 'starter', {'name': 'test'})
+    return tmp_path / 'starter'
+
+
+def mixed(seed: int, outcome: Outcome = Outcome.SUCCESS):
+    """The policy drives first, then a person."""
+    episode = make_episode(seed, length=16)
+    episode.source[:8] = int(Source.POLICY)
+    episode.takeover_id[8:] = 1
+    return dataclasses.replace(episode, outcome=outcome, episode_id=f'e{seed}')
+
+
+def make_learner(folder, starter, **changes) -> Learner:
+    config = LearnerConfig(
+        updates_per_episode=4, warm_up=1, algorithm=ALGORITHM, online=ONLINE, preference=PREFERENCE
+    )
+    return Learner(ROBOT, folder, starter, dataclasses.replace(config, **changes))
+
+
+def observation(episode, row: int = 3) -> Observation:
+    images = {name: stack[row] for name, stack in episode.images.items()}
+    return Observation(1.0, images, episode.state[row], episode.task)
+
+
+def record(folder, seeds) -> None:
+    for seed in seeds:
+        write_episode(folder / 'episodes', mixed(seed), ROBOT)
+
+
+def test_all_parts_learn_and_what_is_published_chooses_as_the_learner_does(tmp_path, starter):
+    learner = make_learner(tmp_path / 'run', starter)
+    learner.show([make_episode(i) for i in range(4)])
+    metrics = {}
+    for seed in range(10, 14):
+        assert learner.take(mixed(seed))
+        while learner.ready:
+            metrics |= learner.update()
+    assert learner.online.algorithm.steps == 2 * learner.algorithm.steps == 2 * 16
+    assert {'critic_loss', 'loss', 'preference_dpo_loss', 'edit_loss'} <= set(metrics)
+    assert len(learner.preference) > 2
+    published = learner.publish(metrics)
+    policy, manifest = checkpoint.load(published.folder, published.sha256)
+    loaded = load_choosing(published.folder, policy, manifest)
+    assert isinstance(loaded, Choosing)
+    seen = observation(mixed(20))
+    mine = learner.acting().act(seen, torch.Generator().manual_seed(5))
+    np.testing.assert_allclose(loaded.act(seen, torch.Generator().manual_seed(5)), mine, atol=1e-6)
+    alone = policy.act(seen, torch.Generator().manual_seed(5))
+    assert np.abs(mine[:4] - alone[:4]).max() > 1e-6  # the critics do something
+
+
+def test_damaged_critics_are_refused(tmp_path, starter):
+    learner = make_learner(tmp_path / 'run', starter)
+    learner.show([make_episode(i) for i in range(4)])
+    learner.take(mixed(10))
+    learner.update()
+    published = learner.publish()
+    path = published.folder / 'critics.safetensors'
+    data = bytearray(path.read_bytes())
+    data[-3] ^= 1
+    path.write_bytes(bytes(data))
+    policy, manifest = checkpoint.load(published.folder, published.sha256)
+    with pytest.raises(checkpoint.CheckpointError, match='damaged'):
+        load_choosing(published.folder, policy, manifest)
+
+
+def test_a_killed_training_goes_on_where_it_was(tmp_path, starter):
+    """The action on a fixed observation is the same to 1e-6, nothing is counted twice, and it learns on."""
+    record(tmp_path / 'run', range(10, 13))
+    learner = make_learner(tmp_path / 'run', starter)
+    learner.show([make_episode(i) for i in range(4)])
+    learner.ingest()
+    for _ in range(5):
+        learner.update()
+    learner.save()
+    again = make_learner(tmp_path / 'run', starter)  # as after kill -9
+    again.show([make_episode(i) for i in range(4)])
+    assert again.ingest() == []  # nothing is counted twice
+    seen = observation(mixed(20))
+    assert again.owed == learner.owed == 12 - 5
+    for name, gain in learner.online.state_dict().items():
+        torch.testing.assert_close(again.online.state_dict()[name], gain, msg=name)
+    actions = [one.acting().act(seen, torch.Generator().manual_seed(5)) for one in (learner, again)]
+    np.testing.assert_allclose(*actions, atol=1e-6)
+    assert not again.update()['skipped']
+    assert len(again.preference) == len(learner.preference) > 0
+
+
+def test_rewards_that_are_not_believed_any_more_leave_success_alone(tmp_path, starter):
+    learner = make_learner(tmp_path / 'run', starter)
+    learner.show([make_episode(i) for i in range(4)])
+    learner.take(mixed(10))
+    before = learner.online.buffer.of('e10')[1].reward.clone()
+    learner.online.believe(AdvantageConfig(shaping_weight=0.0))
+    after = learner.online.buffer.of('e10')[1].reward
+    assert len(before) == len(after)
+    assert int((after > 0).sum()) <= 2  # the windows that hold the success
+    assert float(after.max()) > 0.9
+
+
+def test_numbers_that_are_not_finite_stop_learning(tmp_path, starter):
+    learner = make_learner(tmp_path / 'run', starter)
+    learner.show([make_episode(i) for i in range(4)])
+    learner.take(mixed(10))
+    assert learner.ready
+    far = mixed(11)
+    far.action[5] += 1e6  # finite, and no arm is there
+    learner.take(far)
+    assert 'far out' in learner.alarm
+    assert not learner.ready
+
+
+def test_recipes(tmp_path):
+    config = load_recipe('flow_edit', LearnerConfig(updates_per_episode=7))
+    assert config.updates_per_episode == 7
+    assert config.online.settings['critic']['members'] == 4
+    assert config.preference is not None
+    assert load_recipe('').online is None
+    path = tmp_path / 'mine.yaml'
+    path.write_text('online: {part: "apprentice.learning.rl.q_chunking:QChunking", updats: 3}\n')
+    with pytest.raises(SettingsError, match=r'mine.yaml.*updats'):
+        load_recipe(str(path))
+    with pytest.raises(FileNotFoundError, match='flow_edit'):
+        find_recipe('floe_edit')

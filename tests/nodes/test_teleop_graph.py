@@ -1,0 +1,278 @@
+# Copyright 2026 The Apprentice authors. SPDX-License-Identifier: Apache-2.0
+"""People at the controls of the real gate: pads, pages, a SpaceMouse and a leader arm, as messages."""
+
+import time
+
+import numpy as np
+from apprentice_interfaces.msg import EpisodeState
+from geometry_msgs.msg import Twist, TwistStamped, Vector3
+from std_srvs.srv import SetBool, Trigger
+from teleop_rig import CHAIN, HOME, RATE, ROBOT, SPEC, TeleopRig, axes
+from visualization_msgs.msg import MarkerArray
+
+from apprentice.nodes import convert, qos
+from apprentice.nodes.sim_poses import object_markers
+from apprentice.robot.limits import CLAMP_NAMES
+from apprentice.robot.types import ControlMode, Source
+
+HOLD = 4
+
+
+def tool(joints: np.ndarray) -> np.ndarray:
+    return CHAIN.forward(joints[:6])[0]
+
+
+def test_a_pad_takes_over_drives_and_gives_back(ros, start_node):
+    rig = TeleopRig(ros, start_node, 'joy')
+    rig.ready('joy')
+    rig.keep(0.3, lambda: rig.joy(axes=axes()))
+    rig.plan(HOME)
+    rig.until_mode(ControlMode.POLICY)
+
+    start, epoch = rig.position(), rig.states[-1].epoch
+    moved = lambda: tool(rig.position()) - tool(start)  # noqa: E731
+    rig.keep_until(lambda: moved()[0] > 0.02, lambda: rig.joy([HOLD], axes(x=1.0)))
+    assert rig.mode == ControlMode.HUMAN, rig.teleop.output()
+    np.testing.assert_allclose(moved()[1:], 0.0, atol=2e-3)
+    clamped = dict(zip(CLAMP_NAMES.values(), rig.states[-1].clamped))
+    slow, count = rig.speed()[0], len(rig.executed)
+    assert slow < 0.2 * 0.3 * 1.2  # m/s of the mapping, share of the slow speed
+
+    rig.keep_until(lambda: moved()[2] > 0.06, lambda: rig.joy([HOLD, 5], axes(z=1.0)))
+    assert 1.2 * slow < rig.speed(count)[2] < 0.2 * 1.2
+
+    # letting go: PAUSED, a plan of before is worthless, a fresh one goes on
+    rig.joy(axes=axes())
+    rig.until_mode(ControlMode.PAUSED, 0.5)
+    assert rig.states[-1].epoch > epoch
+    rig.wait(0.1)
+    count = len(rig.executed)
+    rig.wait(0.4)
+    stands = np.array([m.executed for _, m in rig.executed[count:]])
+    assert len(stands) > 5
+    np.testing.assert_array_equal(stands, np.tile(stands[0], (len(stands), 1)))
+    assert rig.mode == ControlMode.PAUSED
+    rig.plan(rig.position())
+    rig.until_mode(ControlMode.POLICY)
+    # what the teleop node asked for was within the limits
+    assert dict(zip(CLAMP_NAMES.values(), rig.states[-1].clamped)) == clamped
+    assert rig.teleop.stop() == 0
+
+
+def test_a_silent_pad_is_released(ros, start_node):
+    rig = TeleopRig(ros, start_node, 'joy')
+    rig.ready('joy')
+    rig.keep(0.2, lambda: rig.joy(axes=axes()))
+    rig.keep_until(rig.drives, lambda: rig.joy([HOLD], axes(x=1.0)))
+    silent = time.monotonic()
+    rig.until_mode(ControlMode.PAUSED, 2.0)  # not HOLD: the node noticed before the gate had to
+    assert time.monotonic() - silent < 0.8
+    assert 'was silent' in rig.teleop.output()
+    # it comes back with the button still held: that is no press
+    rig.keep(0.4, lambda: rig.joy([HOLD], axes(x=1.0)))
+    assert rig.mode == ControlMode.PAUSED
+    rig.joy(axes=axes())
+    rig.wait(0.1)
+    rig.keep_until(rig.drives, lambda: rig.joy([HOLD], axes()))
+    # messages that were long on their way are none
+    late = lambda: rig.joy([HOLD], axes(x=1.0), stamp=time.time() - 3.0)  # noqa: E731
+    rig.keep_until(lambda: rig.mode == ControlMode.PAUSED, late)
+    assert 'is not heard' in rig.teleop.output()
+
+
+def test_a_killed_teleop_node_leaves_the_arm_standing(ros, start_node):
+    rig = TeleopRig(ros, start_node, 'joy')
+    rig.ready('joy')
+    rig.keep(0.2, lambda: rig.joy(axes=axes()))
+    rig.keep_until(rig.drives, lambda: rig.joy([HOLD], axes(x=1.0)))
+    rig.teleop.popen.kill()
+    rig.wait(0.2)
+    stands = rig.position()
+    rig.until_mode(ControlMode.HOLD, 2.0)
+    np.testing.assert_allclose(rig.position(), stands, atol=5e-3)
+    assert 'no human command' in rig.states[-1].reason
+
+
+def test_stop_labels_and_a_refused_takeover(ros, start_node):
+    rig = TeleopRig(ros, start_node, 'joy')
+    rig.ready('joy')
+    rig.keep(0.2, lambda: rig.joy(axes=axes()))
+    # stop needs no dead-man
+    rig.joy([1], axes())
+    rig.until_mode(ControlMode.STOP)
+    rig.joy(axes=axes())
+    rig.wait(0.1)
+    rig.keep(0.3, lambda: rig.joy([HOLD], axes(x=1.0)))
+    assert rig.mode == ControlMode.STOP
+    assert 'takeover was refused' in rig.teleop.output()
+    for buttons in ((3,), (), (7,), ()):
+        rig.joy(buttons, axes())
+        rig.wait(0.1)
+    assert rig.events == ['stop', 'success', 'record']
+    assert Source.HUMAN not in rig.sources()
+
+
+def test_the_first_of_two_devices_has_control(ros, start_node):
+    rig = TeleopRig(ros, start_node, 'joy,spacemouse')
+    rig.ready('joy', 'spacenav/twist')
+
+    def both(joy_buttons, push):
+        rig.joy(joy_buttons, axes())
+        rig.publishers['spacenav/twist'].publish(Twist(linear=Vector3(z=push)))
+
+    rig.keep(0.3, lambda: both([], 0.0))
+    start = tool(rig.position())
+    rig.keep_until(rig.drives, lambda: both([HOLD], 0.0))
+    rig.keep(0.4, lambda: both([HOLD], 1.0))  # the mouse is ignored
+    np.testing.assert_allclose(tool(rig.position()), start, atol=3e-3)
+    rig.keep(0.3, lambda: both([], 1.0))  # and stays so: its motion began too early
+    rig.until_mode(ControlMode.PAUSED)
+    rig.keep(0.7, lambda: both([], 0.0))
+    rig.keep_until(lambda: tool(rig.position())[2] > start[2] + 0.01, lambda: both([], 1.0))
+    assert rig.mode == ControlMode.HUMAN
+    # resting, the cap is no dead-man any more
+    rig.keep_until(lambda: rig.mode == ControlMode.PAUSED, lambda: both([], 0.0))
+
+
+def test_pages_drive_one_at_a_time(ros, start_node):
+    rig = TeleopRig(ros, start_node, 'browser')
+    rig.ready('teleop/joy', 'teleop/twist')
+
+    def page(name, held, push=0.0, yaw=0.0):
+        message = TwistStamped()
+        message.header.frame_id, message.header.stamp = name, convert.stamp_of(time.time())
+        message.twist.linear.y, message.twist.angular.z = push, yaw
+        rig.publishers['teleop/twist'].publish(message)
+        rig.joy([0, 1] if held else [], topic='teleop/joy', page=name)
+
+    rig.keep(0.1, lambda: page('a', False))
+    start = tool(rig.position())
+    rig.keep_until(
+        lambda: tool(rig.position())[1] > start[1] + 0.02, lambda: page('a', True, push=1.0), period=0.05
+    )
+    moved = tool(rig.position()) - start
+    np.testing.assert_allclose(moved[[0, 2]], 0.0, atol=3e-3)
+
+    def two():
+        page('a', True)
+        page('b', True, push=-1.0)
+
+    rig.keep(0.2, two, 0.05)
+    held = tool(rig.position())
+    rig.keep(0.4, two, 0.05)
+    np.testing.assert_allclose(tool(rig.position()), held, atol=3e-3)
+    rig.keep(0.1, lambda: page('a', False))
+    rig.until_mode(ControlMode.PAUSED)
+    rig.keep_until(
+        lambda: tool(rig.position())[1] < held[1] - 0.02, lambda: page('b', True, push=-1.0), period=0.05
+    )
+    assert rig.mode == ControlMode.HUMAN
+
+
+def test_a_leader_is_followed_once_it_is_near(ros, start_node):
+    rig = TeleopRig(ros, start_node, 'leader')
+    rig.ready('joy', 'leader/joint_states')
+
+    def leader(offset, buttons):
+        message = convert.joint_state_msg(time.time(), SPEC.joint_names, HOME + offset)
+        rig.publishers['leader/joint_states'].publish(message)
+        rig.joy(buttons, axes())
+
+    far, near = np.zeros(7), np.zeros(7)
+    far[0], near[0], near[6] = 1.0, 0.2, -0.03
+    rig.press(lambda: leader(far, []), lambda: leader(far, [HOLD]))
+    off = 'leader joint1 is 1.00 rad off'
+    rig.keep_until(lambda: off in rig.teleop.output(), lambda: leader(far, [HOLD]))
+    assert rig.mode == ControlMode.HUMAN
+    np.testing.assert_allclose(rig.position(), HOME, atol=5e-3)
+    there = lambda: np.allclose(rig.position(), HOME + near, atol=0.01)  # noqa: E731
+    rig.keep_until(there, lambda: leader(near, [HOLD]))
+    # the leader's cable falls out, the pad lives on
+    rig.keep_until(lambda: rig.mode == ControlMode.PAUSED, lambda: rig.joy([HOLD], axes()))
+
+
+def test_garbage_never_leaves_the_limits(ros, start_node):
+    rig = TeleopRig(ros, start_node, 'joy')
+    rig.ready('joy')
+    clear = ros.node.create_client(Trigger, 'gate/clear')
+    rng = np.random.default_rng(7)
+    values = [np.nan, np.inf, -np.inf, 1e30, -1.0, 1.0, 0.3]
+
+    def garbage():
+        size = int(rng.integers(0, 12))
+        rig.joy(
+            [HOLD] if rng.random() > 0.1 else list(rng.integers(0, 11, 3)),
+            rng.choice(values, size),
+            stamp=rng.choice([0.0, time.time(), 1e9]),
+        )
+
+    def say():
+        garbage()
+        if rig.mode in (ControlMode.STOP, ControlMode.HOLD):
+            assert rig.mode == ControlMode.STOP, rig.states[-1].reason  # the stop button was in it
+            ros.call(clear, Trigger.Request())
+            ros.call(rig.arm, SetBool.Request(data=True))
+
+    rig.keep_until(lambda: rig.sources().count(Source.HUMAN) > 200, say, 40.0)
+    human = [m for _, m in rig.executed if m.source == Source.HUMAN]
+    asked = np.array([m.requested for m in human])
+    assert np.all(np.isfinite(asked))
+    assert np.all(asked >= SPEC.vector('lower') - 1e-5)
+    assert np.all(asked <= SPEC.vector('upper') + 1e-5)
+    steps = np.diff(np.array([m.executed for _, m in rig.executed]), axis=0)
+    assert np.all(np.abs(steps) <= SPEC.vector('velocity') / RATE + 1e-5)
+    assert np.max(np.abs(steps[:, :6])) > 0.005  # something moved
+
+
+def test_the_scripted_person_leaves_the_controls_to_a_real_one(ros, start_node, tmp_path):
+    """In lock-step, where the gate waits for an answer to every joint state."""
+    (tmp_path / 'person_of_stone.py').write_text(PERSON)
+    rate = ('-p', f'robot:={ROBOT}', '-p', 'use_sim_time:=true')
+    start_node('loopback_robot', *rate, '-p', 'lockstep:=true')
+    start_node('gate', *rate, '-p', 'lockstep:=true', '-p', 'policy_wait_s:=0.2', '-p', 'arm_on_start:=true')
+    teleop = start_node(
+        'teleop', *rate, '-p', 'device:=joy', '-p', 'person:=person_of_stone:Stands',
+        environment={'PYTHONPATH': str(tmp_path)},
+    )  # fmt: skip
+    rig = TeleopRig(ros, start_node, 'joy', nodes=False)
+    rig.teleop = rig.gate = teleop
+    objects = ros.node.create_publisher(MarkerArray, 'sim/object_poses', qos.SENSOR_PUBLISHER)
+    episode = ros.node.create_publisher(EpisodeState, 'episode/state', qos.STATE)
+    here = lambda: objects.get_subscription_count() and rig.publishers['joy'].get_subscription_count()  # noqa: E731
+    assert ros.spin_until(lambda: here() and rig.joints and rig.states, 60.0), teleop.output()
+    episode.publish(EpisodeState(phase=EpisodeState.RUNNING, task='stand', episode_id='e'))
+    cube = {'cube_red': np.array([0.4, 0, 0.02, 1, 0, 0, 0])}
+
+    def say(*buttons, **sticks):
+        objects.publish(object_markers(cube, 0.0, 'base_link'))
+        rig.joy(buttons, axes(**sticks))
+
+    rig.keep(0.3, say)
+    assert ros.spin_until(lambda: rig.mode == ControlMode.PAUSED, 10.0)
+    # the page's takeover: the scripted person drives
+    assert ros.call(rig.control, SetBool.Request(data=True)).success
+    rig.keep_until(lambda: rig.sources().count(Source.HUMAN) > 5, say)
+    takeover, start = rig.states[-1].takeover_id, rig.tool()
+    np.testing.assert_allclose(start, CHAIN.forward(HOME[:6])[0], atol=5e-3)
+    # a real one presses: the same takeover, other hands
+    rig.keep_until(lambda: rig.tool()[2] > start[2] + 0.02, lambda: say(HOLD, z=1.0), 20.0)
+    assert (rig.mode, rig.states[-1].takeover_id) == (ControlMode.HUMAN, takeover)
+    # and what is released is released, whatever the scripted person would like
+    rig.keep_until(lambda: rig.mode == ControlMode.PAUSED, say)
+    rig.keep(0.5, say)
+    assert rig.mode == ControlMode.PAUSED
+    assert rig.tool()[2] > start[2] + 0.015
+
+
+PERSON = """
+class Stands:
+    def __init__(self, expert, seed):
+        self.home = None
+
+    def reset(self, now):
+        pass
+
+    def act(self, state, objects, task):
+        self.home = state if self.home is None else self.home
+        return self.home
+"""
