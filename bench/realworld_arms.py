@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import logging
+import shutil
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -167,6 +168,8 @@ def practise(run: Run) -> dict[str, Any]:
     logging.getLogger('apprentice').setLevel(logging.WARNING)
     torch.set_num_threads(1)
     arm, spec, folder = ARMS[run.arm], robot(run.task), run.folder
+    shutil.rmtree(folder, ignore_errors=True)  # of a run that was stopped
+    folder.mkdir(parents=True)
     worlds = Worlds(spec, GROUP)
     episodes = shown(run.task, worlds)
     begin, config = starter(run.task, Path(run.work)), learner_config(arm)
@@ -207,8 +210,9 @@ def practise(run: Run) -> dict[str, Any]:
             bar.set_postfix_str(f'{result.evaluations[-1].rate:.0%} at {result.evaluations[-1].episodes}')
             if arm.kill_every and done // arm.kill_every > kills:
                 kills = done // arm.kill_every
-                practice.learner.save()
-                practice.restart()
+                practice.restart()  # what was learned since the last version is lost, and owed again
+            elif arm.kill_every:
+                practice.learner.publish()
             last = result.evaluations[-2:]
             if len(last) == 2 and last[-1].episodes == done and min(e.rate for e in last) >= run.until:
                 break

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
-from typing import Any
 
 from apprentice.learning.probe_set import Plans, ProbeConfig, ProbeResult, ProbeSet, held_out_loss
 from apprentice.learning.weighted_flow import WeightedFlow
@@ -59,11 +58,15 @@ class Admission:
         """Whether so many failed in a row that training must go back."""
         return self.failures >= self.config.failures > 0
 
-    def last_good(self) -> tuple[FlowPolicy, dict[str, Any]]:
-        """The newest published policy, or the starter, and its manifest; counting begins again."""
+    def begin_again(self) -> None:
+        """Forget what failed."""
+        self.reason, self.failures = '', 0
+
+    def last_good(self) -> Path:
+        """Folder of the newest published policy, or of the starter; counting begins again."""
         self.failures = 0
         versions = self._store.versions()
-        return checkpoint.load(self._store.folder(versions[-1]) if versions else self._starter)
+        return self._store.folder(versions[-1]) if versions else self._starter
 
     def _version(self) -> int:
         versions = self._store.versions()

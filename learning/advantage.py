@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from apprentice.learning.guidance.accounting import BEFORE_TAKEOVER_S
+from apprentice.learning.guidance.accounting import BEFORE_TAKEOVER_S, before_takeover
 from apprentice.reward_models.base import RewardModelError, Trajectory
 from apprentice.reward_models.pipeline import RewardPipeline
 from apprentice.reward_models.revisions import effective
@@ -202,10 +202,7 @@ def step_weights(
         if gain is not None and np.any(driven):
             advantage = config.shaping_weight * (gain - gain[driven].mean())
         weight = np.minimum(np.exp(advantage / config.temperature), config.ceiling)
-    begins = np.flatnonzero(human & ~np.append(False, human[:-1]))
-    for begin in begins:
-        stamp = episode.stamps[begin]
-        weight[(episode.stamps < stamp) & (episode.stamps >= stamp - config.before_takeover_s)] = 0.0
+    weight[before_takeover(episode.stamps, episode.source, config.before_takeover_s)] = 0.0
     weight[human] = 1.0 if success else config.human_failed
     # holding and resetting are nobody's intention
     somebody = human | (episode.source == int(Source.POLICY))

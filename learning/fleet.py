@@ -125,7 +125,10 @@ def batch_shares(failure_rates: np.ndarray, floor: float) -> np.ndarray:
 
 def split_counts(total: int, shares: Sequence[float], rng: np.random.Generator) -> np.ndarray:
     """``total`` samples over shares: the whole parts, and what is left by chance; int [R]."""
-    wanted = total * np.asarray(shares, np.float64) / np.sum(shares)
+    parts = np.asarray(shares, np.float64)
+    if not parts.any():  # only robots without a share have something to draw: they are equal
+        parts = np.ones(len(parts))
+    wanted = total * parts / parts.sum()
     counts = np.floor(wanted).astype(int)
     left = total - int(counts.sum())
     if left:

@@ -24,6 +24,7 @@ from apprentice.learning.learner_config import LearnerConfig as LearnerConfig
 from apprentice.learning.preference.online import OnlinePreference
 from apprentice.learning.replay import Replay, UnusableEpisode
 from apprentice.learning.reward_gate import RefusedReward, RewardGate
+from apprentice.learning.rl.choosing import NAME as CRITICS
 from apprentice.learning.rl.choosing import Choosing
 from apprentice.learning.rl.online import OnlineCritics
 from apprentice.learning.weighted_flow import WeightedFlow
@@ -84,6 +85,7 @@ class Learner:
         self.obedience = Obedience()
         self._rng = np.random.default_rng(seed)
         self._seen: dict[str, Outcome | None] = {}  # episode -> the later label it was read with
+        self._rescored: set[str] = set()
         self._refused: set[str] = set()  # of the snapshot: learned from before, refused now
         self.episodes = 0
         self.owed = 0
@@ -153,7 +155,7 @@ class Learner:
         clean = bool(np.isfinite(episode.state).all() and np.isfinite(episode.action).all())
         if self.preference is not None and not demonstration and clean:
             self.preference.add(episode)
-        self.admission.probe.add(episode)
+        self.admission.probe.add(episode, demonstration=demonstration)
         return self.replay.add(episode, demonstration)
 
     def ingest(self) -> list[str]:
@@ -162,7 +164,7 @@ class Learner:
         Raises RefusedReward for an episode that a refused reward model would weigh.
         """
         added = []
-        rescored = self.fleet.refresh()
+        self._rescored |= self.fleet.refresh()  # kept until they were read, also if one before them raises
         for member, path in self.fleet.sealed():
             key = member.key(path.stem)
             if key not in self._seen:
@@ -170,9 +172,10 @@ class Learner:
                     added.append(key)
                     if key not in self._refused:  # else its updates were owed before
                         self.owed += self.config.updates_per_episode
-            elif key in rescored or self._label(key, path) != self._seen[key]:
+            elif key in self._rescored or self._label(key, path) != self._seen[key]:
                 # a person judged it after the fact, or a better reward model: its samples are weighted anew
                 self._add(member, path)
+            self._rescored.discard(key)
         return added
 
     def take(self, episode: Episode) -> bool:
@@ -191,16 +194,16 @@ class Learner:
 
     def _add(self, member: Member, path: Path) -> bool:
         key = member.key(path.stem)
-        self._seen[key] = self._label(key, path)
+        label = self._label(key, path)
+        self._seen.pop(key, None)  # what raises was not learned from, and is looked at again
         try:
             episode = member.read(path, self.robot)
             added = self.add(episode)
         except EpisodeFileError as error:
             log.error('%s', error)
+            self._seen[key] = label
             return False
-        except RefusedReward:
-            del self._seen[key]  # it was not learned from, and is looked at again
-            raise
+        self._seen[key] = label
         if added and len(self.fleet.members) > 1:
             self.fleet.count(member, episode)
             self.replay.shares = self.fleet.shares()
@@ -303,8 +306,8 @@ class Learner:
 
     def acting(self) -> FlowPolicy | Choosing:
         """What acts now: the averaged policy, with critics if there are any."""
-        averaged = self.algorithm.averaged
-        return averaged if self.online is None else self.online.choosing(averaged)
+        averaged, online = self.algorithm.averaged, self.online
+        return online.choosing(averaged) if online is not None and online.acts else averaged
 
     @property
     def publish_due(self) -> bool:
@@ -324,10 +327,10 @@ class Learner:
             self._published_at = self.algorithm.steps  # the next candidate is as many updates away
             if self.admission.exhausted:
                 log.error('training goes back to the newest version')
-                self._train_from(self.admission.last_good()[0])
+                self._train_from(self.admission.last_good())
             self._note({**about, 'refused': found.reason})
             return None
-        beside = self.online.beside() if self.online is not None else None
+        beside = self.online.beside() if self.online is not None and self.online.acts else None
         published = self.store.publish(self.algorithm.averaged, {**about, 'name': 'learned'}, beside)
         self.admission.probe.accept(published.version)
         self._published_at = self.algorithm.steps
@@ -340,10 +343,21 @@ class Learner:
         with open(self._metrics, 'a') as file:
             file.write(json.dumps(line) + '\n')
 
-    def _train_from(self, policy: FlowPolicy) -> None:
+    def _train_from(self, folder: Path) -> tuple[FlowPolicy, dict[str, Any], checkpoint.Beside | None]:
+        """Go on from a published version, its critics too; what was read of it.
+
+        The starter has no critics: those of now stay.
+        """
+        policy, manifest = checkpoint.load(folder)
+        beside = checkpoint.load_beside(folder, manifest, CRITICS)
         self.algorithm.policy.load_state_dict(policy.state_dict())
         self.algorithm.averaged.load_state_dict(policy.state_dict())
         self.algorithm.optimizer.state.clear()
+        if self.online is not None and beside is not None:
+            self.online.algorithm.load_state_dict(snapshot.below(beside[2], 'algorithm'))
+        if self.online is not None:
+            self._refresh(self.online)
+        return policy, manifest, beside
 
     def rollback(self) -> Published:
         """Publish the parent of the newest version again, as a new version, and train on from there.
@@ -355,11 +369,11 @@ class Learner:
             raise ValueError('nothing was published yet, so there is nothing to go back to')
         parent = self.store.describe(versions[-1]).parent
         # before the first version comes the starter
-        policy, manifest = checkpoint.load(self.store.folder(parent) if parent else self._starter)
-        self._train_from(policy)
+        policy, manifest, beside = self._train_from(self.store.folder(parent) if parent else self._starter)
+        self.admission.begin_again()
         # its own parent, so that rolling back again goes further back
         about = {'parent': 0, **manifest['about'], 'name': f'rollback to {parent}'}
-        published = self.store.publish(policy, about)
+        published = self.store.publish(policy, about, beside)
         self._published_at = self.algorithm.steps
         self.save()
         return published

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from apprentice.learning.guidance.advising import advising
+from apprentice.learning.guidance.advising import advising, by_attempt
 from apprentice.learning.guidance.config import GuidanceConfig
 from apprentice.learning.guidance.grades import Grade
 from apprentice.learning.guidance.guide import Guide
@@ -198,18 +198,18 @@ class Practice:
         advise = None
         if guide is None:
             seeds = [pool[(first + i) % len(pool)] for i in range(count)]
-            grades = dict.fromkeys(seeds, Grade.NONE)
+            grades = dict[str, Grade]()
         else:
             plans = [guide.next_start(pool, self._starts) for _ in range(count)]
             seeds = [int(plan.seed) for plan in plans if plan.seed is not None]
-            grades = {int(plan.seed): plan.grade for plan in plans if plan.seed is not None}
+            grades = {name: plan.grade for name, plan in by_attempt(plans).items()}
             advise = advising(guide, plans, self._measure)
         person = self._person if config.person is not None else None
         for episode in rollouts(self._sims, seeds, self._acting(True), person=person, advise=advise):
             self._take(
                 replace(episode, episode_id=f'{len(self.result.alone):05d}-{episode.episode_id}'), episode
             )
-            self.result.grades.append(int(grades[episode.seed]))
+            self.result.grades.append(int(grades.get(episode.episode_id, Grade.NONE)))
 
     def _measure(self, turn: Turn, progress: float) -> tuple[float, float]:
         return self.config.judge.measure(progress, self._noise), float('nan')

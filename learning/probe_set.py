@@ -102,34 +102,62 @@ class ProbeSet:
         loss: Callable[[Plans, Chunks], float] | None = None,
     ):
         self.spec, self.config, self._loss = spec, config or ProbeConfig(), loss
-        self.observations: list[Observation] = []
+        self._shown: list[Observation] = []  # of demonstrations
+        self._online: dict[str, list[Observation]] = {}  # by episode, while there is room beside them
         self._held_out: list[Chunks] = []
         self._answers: OrderedDict[int, _Answer] = OrderedDict()  # by version
         self._newest: _Answer | None = None  # of the candidate
 
+    @property
+    def observations(self) -> list[Observation]:
+        """Those that are asked about, of demonstrations first."""
+        return [*self._shown, *(seen for each in self._online.values() for seen in each)]
+
     def __len__(self) -> int:
         return len(self.observations)
 
-    def add(self, episode: Episode, held_out: bool = False) -> bool:
+    def add(self, episode: Episode, held_out: bool = False, demonstration: bool = False) -> bool:
         """Take observations of an episode while there is room; returns whether any was taken.
 
+        Which are taken does not depend on whether demonstrations come first or, after a restart, last.
+
         Args:
-            held_out: its steps are also those of the loss. Do not learn from such an episode.
+            held_out: a demonstration whose steps are also those of the loss. Do not learn from it.
+            demonstration: it makes room for itself: online observations go, the last ones first.
         """
         config = self.config
         if held_out and self._loss is not None and config.loss_factor:
             self._held_out.append(Chunks.of(episode, self.spec.horizon))
             self._forget()
-        room = min(config.observations - len(self.observations), config.rows_per_episode)
-        fine = np.flatnonzero(np.isfinite(episode.state).all(1))
-        if room <= 0 or not len(fine):
+        shown = demonstration or held_out
+        if not shown and episode.episode_id in self._online:
             return False
-        for row in np.unique(fine[np.linspace(0, len(fine) - 1, room).astype(int)]):
+        room = config.observations - len(self._shown if shown else self.observations)
+        fine = np.flatnonzero(np.isfinite(episode.state).all(1))
+        count = min(config.rows_per_episode, config.observations)
+        if room <= 0 or count <= 0 or not len(fine):
+            return False
+        taken = []
+        for row in np.unique(fine[np.linspace(0, len(fine) - 1, count).astype(int)])[:room]:
             images = {name: np.array(episode.images[name][row]) for name in self.spec.cameras}
             state = np.asarray(episode.state[row], np.float64)
-            self.observations.append(Observation(float(episode.stamps[row]), images, state, episode.task))
+            taken.append(Observation(float(episode.stamps[row]), images, state, episode.task))
+        if shown:
+            self._shown += taken
+            self._displace()
+        else:
+            self._online[episode.episode_id] = taken
         self._forget()
         return True
+
+    def _displace(self) -> None:
+        """Drop the last online observations that there is no room for any more."""
+        room = self.config.observations - len(self._shown)
+        for name, taken in list(self._online.items()):
+            self._online[name] = taken[: max(room, 0)]
+            room -= len(taken)
+            if not self._online[name]:
+                del self._online[name]
 
     def check(self, candidate: Plans, acting: Plans | None, version: int = 0) -> ProbeResult:
         """Whether ``candidate`` may be published.

@@ -18,15 +18,13 @@ from apprentice.learning.advantage import (
 )
 from apprentice.learning.dataset import Chunks
 from apprentice.learning.fleet import split_counts
+from apprentice.learning.quarantine import alarm, sound_rows
 from apprentice.policies.spec import PolicySpec
 from apprentice.reward_models.base import RewardModelError
 from apprentice.reward_models.pipeline import RewardPipeline
 from apprentice.robot.types import Episode, Source
 
 log = logging.getLogger(__name__)
-
-STOPPING_SHARE = 0.01
-_LIMIT = 20.0  # standard deviations; an action further out is a fault of a sensor or a unit
 
 
 class UnusableEpisode(ValueError):
@@ -178,24 +176,16 @@ class Replay:
 
     def _usable(self, episode: Episode) -> np.ndarray:
         """Which samples are finite and in range, bool [T]; the others are quarantined."""
-        state, action = np.asarray(episode.state, np.float64), np.asarray(episode.action, np.float64)
-        target = action - np.where(self.spec.relative, state, 0.0)
-        with np.errstate(invalid='ignore'):
-            far = np.abs((target - self.spec.action.mean) / self.spec.action.std) <= _LIMIT
-        fine = np.isfinite(state).all(1) & far.all(1)  # what is no number is in no range
-        bad, name = int(np.sum(~fine)), episode.episode_id
-        if bad > STOPPING_SHARE * len(episode):
-            self._quarantined[name] = len(episode)
-            self.alarm = (
-                f'{name}: {bad} of {len(episode)} steps hold states or actions that are not finite or far '
-                'out; quarantined. Look at the sensors and the log, then call learner/clear_alarm'
-            )
-            raise UnusableEpisode(self.alarm)
+        fine, name = sound_rows(episode, self.spec), episode.episode_id
+        reason = alarm(name, fine)
+        if reason:
+            self._quarantined[name], self.alarm = len(episode), reason
+            raise UnusableEpisode(reason)
         # a chunk reaches over the next steps
         rows = np.minimum(np.arange(len(fine))[:, None] + np.arange(self.spec.horizon), len(fine) - 1)
         usable = fine[rows].all(1)
         self._quarantined[name] = int(np.sum(~usable))
-        if bad:
+        if not fine.all():
             log.warning('%s: %d of %d samples are quarantined', name, self._quarantined[name], len(usable))
         return usable
 

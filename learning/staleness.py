@@ -1,5 +1,5 @@
 # Copyright 2026 The Apprentice authors. SPDX-License-Identifier: Apache-2.0
-"""How old is what acts, and how old is what was learned from: versions published, acknowledged, executed."""
+"""How old is what acts: versions published, acknowledged, refused."""
 
 from __future__ import annotations
 
@@ -13,13 +13,9 @@ class StalenessConfig:
 
     Attributes:
         max_behind: versions that the acknowledged one may be behind the newest.
-        max_versions, max_age_s: transitions of older versions, or this long ago on the robot's clock, are
-            not on-policy any more.
     """
 
     max_behind: int = 3
-    max_versions: int = 20
-    max_age_s: float = 600.0
 
 
 class Acknowledgements:
@@ -66,24 +62,3 @@ class Acknowledgements:
                     'is its node running, and can it read the weights folder?'
                 )
         return '; '.join(found)
-
-
-def on_policy(
-    version: int, ended: float, newest: int, now: float, config: StalenessConfig | None = None
-) -> bool:
-    """Whether what a policy did may still count in a term that is about the policy of today.
-
-    Such terms are: the losing chunk of an intervention pair (it says what the policy would do), the success
-    rates by which a robot or a start is judged weak, and every likelihood ratio. Critics, and weighted flow
-    matching, which weighs what was executed whoever planned it, may use everything. What people did is
-    always of use.
-
-    Args:
-        version: that acted.
-        ended: end of the episode, seconds of the robot's clock; ``now``: end of the newest one.
-        newest: version that acts now.
-    """
-    limits = config or StalenessConfig()
-    # a clock that was set back, or a simulation that began again, says nothing about age
-    age = now - ended
-    return newest - version <= limits.max_versions and age <= limits.max_age_s

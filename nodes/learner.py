@@ -57,6 +57,8 @@ class LearnerNode(Node):
         self._demonstrations = Path(demonstrations).expanduser() if demonstrations else None
         self._lock = threading.Lock()  # the learner's state: the thread's steps and the services
         self._wake, self._closing = threading.Event(), False
+        self._loading = True  # demonstrations: until then nobody else touches the learner
+        self._early: list[Health] = []  # reports that came meanwhile
         self._phase, self._message, self._loss, self._rate = 'ingesting', '', float('nan'), 0.0
         self._newest: Published | None = None
         self._look_at = 0.0  # monotonic time of the next look at the episode folder
@@ -72,7 +74,13 @@ class LearnerNode(Node):
 
     def _work(self) -> None:
         try:
-            self._load_demonstrations()
+            try:
+                self._load_demonstrations()
+            finally:
+                with self._lock:
+                    self._loading = False
+                    for health in self._early:
+                        self.learner.hear(health)
             versions = self.learner.store.versions()
             if versions:
                 self._announce(self.learner.store.describe(versions[-1]))
@@ -204,10 +212,12 @@ class LearnerNode(Node):
             level = Level(message.level)
         except ValueError:
             level = Level.STOP  # of a newer monitor: whatever it asks for, stopping is safe
+        health = Health(message.model, message.version, level, float(message.weight), message.reason)
         with self._lock:
-            self.learner.hear(
-                Health(message.model, message.version, level, float(message.weight), message.reason)
-            )
+            if self._loading:
+                self._early.append(health)
+            else:
+                self.learner.hear(health)
         self._wake.set()
 
     def _on_pause(self, request: SetBool.Request, response: SetBool.Response) -> SetBool.Response:
@@ -220,6 +230,7 @@ class LearnerNode(Node):
     def _on_rollback(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         try:
             with self._lock:
+                self._loaded()
                 self._announce(self.learner.rollback())
             response.success, response.message = (
                 True,
@@ -228,6 +239,10 @@ class LearnerNode(Node):
         except (ValueError, OSError) as error:
             response.success, response.message = False, str(error)
         return response
+
+    def _loaded(self) -> None:
+        if self._loading:
+            raise ValueError('demonstrations are being loaded; try again when the status shows another phase')
 
     def _on_clear_alarm(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         try:
@@ -243,9 +258,10 @@ class LearnerNode(Node):
     def _on_snapshot(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         try:
             with self._lock:
+                self._loaded()
                 self.learner.save()
             response.success, response.message = True, str(self.learner.run_dir / 'learner')
-        except OSError as error:
+        except (OSError, ValueError) as error:
             response.success, response.message = False, str(error)
         return response
 
@@ -273,7 +289,7 @@ class LearnerNode(Node):
         self._wake.set()
         self._worker.join(timeout=10.0)
         # a step that is still going on must not be saved half done
-        if self.learner.algorithm.steps and self._lock.acquire(timeout=1.0):
+        if self.learner.algorithm.steps and not self._loading and self._lock.acquire(timeout=1.0):
             self.learner.save()
 
 

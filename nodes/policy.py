@@ -179,7 +179,7 @@ class PolicyNode(ManagedNode):
         assert policy is not None
         self._weights.observation = job.observation
         if isinstance(policy, Choosing):
-            policy.elapsed_s = max(0.0, job.observation.stamp - self._started)
+            policy.elapsed_s = elapsed_s(job.observation.stamp, self._started)
             policy.explore = self._learning and not job.shadow
         return policy.act(job.observation, self._generator, job.previous, self._rtc)
 
@@ -234,6 +234,15 @@ class PolicyNode(ManagedNode):
             self._worker.join(timeout=5.0)
             self._worker = None
             self._weights.close()
+
+
+def elapsed_s(stamp: float, started: float) -> float:
+    """Seconds of the episode that are over at ``stamp``.
+
+    Args:
+        started: 0 while the episode has not begun: its first chunk is planned before.
+    """
+    return max(0.0, stamp - started) if started > 0 else 0.0
 
 
 def main() -> None:

@@ -220,8 +220,9 @@ def _answer(policy: ChunkPolicy, observation: Observation | None) -> np.ndarray 
     """
     if observation is None:
         return None
-    if isinstance(policy, Choosing):  # another candidate may be chosen as critics learn: ask what plans them
-        policy = policy.policy
+    if isinstance(policy, Choosing):
+        policy.act(observation, torch.Generator().manual_seed(0))  # raises where the critics cannot act
+        policy = policy.policy  # another candidate may be chosen as critics learn: compare what plans them
     actions = policy.act(observation, torch.Generator().manual_seed(0))
     if not np.all(np.isfinite(actions)):
         raise ValueError('they produce an action that is not finite; use an earlier version')

@@ -138,7 +138,11 @@ def load_beside(folder: str | Path, manifest: dict[str, Any], name: str) -> Besi
     path = Path(folder) / f'{name}.safetensors'
     if not path.is_file() or sha256(path) != found['sha256']:
         raise CheckpointError(f'{path} is missing or damaged (sha256 differs); copy it again')
-    return name, found['settings'], load_file(path)
+    tensors = load_file(path)
+    broken = [key for key, tensor in tensors.items() if not torch.isfinite(tensor).all()]
+    if broken:
+        raise CheckpointError(f'{path}: numbers are not finite in {broken[:3]}; use an earlier version')
+    return name, found['settings'], tensors
 
 
 def _build(

@@ -15,10 +15,14 @@ BEFORE_TAKEOVER_S = 1.5
 
 
 def takeovers(source: np.ndarray) -> np.ndarray:
-    """Steps at which a person takes over from the policy, bool [T], from the source of every step [T]."""
-    human, policy = source == int(Source.HUMAN), source == int(Source.POLICY)
+    """Steps at which a person takes over from the policy, bool [T], from the source of every step [T].
+
+    Steps at which nobody drove (hold, pause) may lie between; whoever drives first takes over from nobody.
+    """
+    rows = np.flatnonzero(np.isin(source, (int(Source.POLICY), int(Source.HUMAN))))
+    human = source[rows] == int(Source.HUMAN)
     begins = np.zeros(len(source), bool)
-    begins[1:] = human[1:] & policy[:-1]
+    begins[rows[1:][human[1:] & ~human[:-1]]] = True
     return begins
 
 
@@ -32,4 +36,5 @@ def before_takeover(
         source: uint8 [T], :class:`~apprentice.robot.types.Source`.
     """
     until = stamps[takeovers(source)][None] - stamps[:, None]
-    return ((until > 0) & (until <= window_s)).any(1) & (source == int(Source.POLICY))
+    # the difference of two stamps is rounded
+    return ((until > 0) & (until <= window_s + 1e-6)).any(1) & (source == int(Source.POLICY))

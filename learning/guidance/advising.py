@@ -17,6 +17,17 @@ def exactly(turn: Turn, progress: float) -> tuple[float, float]:
     return progress, float('nan')
 
 
+def by_attempt(plans: Sequence[Plan]) -> dict[str, Plan]:
+    """Plans by the names of their episodes; a seed that is there twice is two episodes."""
+    times, planned = dict[int, int](), dict[str, Plan]()
+    for plan in plans:
+        if plan.seed is None:
+            raise ValueError('a plan has no seed; take those of Guide.next_start')
+        repeat = times[plan.seed] = times.get(plan.seed, -1) + 1
+        planned[attempt_id(plan.seed, repeat)] = plan
+    return planned
+
+
 def advising(guide: Guide, plans: Sequence[Plan], measure: Measure = exactly) -> Advise:
     """Advice for a group of rollouts that follows ``plans``, one episode each, in the order of the seeds.
 
@@ -24,19 +35,13 @@ def advising(guide: Guide, plans: Sequence[Plan], measure: Measure = exactly) ->
         measure: what a reward model would say at a turn, given the true progress: potential in [0, 1] and
             standard deviation, NaN for none.
     """
-    times = dict[int, int]()
-    planned = dict[tuple[int, int], Plan]()
-    for plan in plans:
-        if plan.seed is None:
-            raise ValueError('a plan has no seed; take those of Guide.next_start')
-        repeat = times[plan.seed] = times.get(plan.seed, -1) + 1
-        planned[plan.seed, repeat] = plan
+    planned = by_attempt(plans)
 
     def advise(turn: Turn, now: float, progress: float, human: bool) -> AdviceKind:
         seed, repeat, step = turn
         phi, std = measure(turn, progress)
-        advice = guide.observe(now, phi, std, human, attempt_id(seed, repeat))
-        plan = planned.get((seed, repeat))
+        attempt = attempt_id(seed, repeat)
+        advice, plan = guide.observe(now, phi, std, human, attempt), planned.get(attempt)
         if plan is not None and plan.demonstrate:
             return AdviceKind.DEMONSTRATE
         # what is said before an episode is heard at its first step

@@ -45,7 +45,7 @@ class Guide:
 
     Args:
         feature: of the first observation [D], to tell starts apart; None: thumbnails of the pictures.
-        model: the reward model whose standard deviations count where none were observed; empty: all.
+        model: the reward model whose standard deviations count; empty: all.
     """
 
     def __init__(self, config: GuidanceConfig | None = None, feature: Feature | None = None, model: str = ''):
@@ -161,23 +161,29 @@ class Guide:
 
         The advisor of this ``episode_id``, or of an episode observed without a name, ends.
         """
-        advisor = self._advisors.pop(episode.episode_id, None) or self._advisors.pop('', None)
-        for number, plan in enumerate(self._pending):
-            if plan.seed == episode.seed and not episode.eval_only:
-                del self._pending[number]
-                break
         if episode.eval_only:
+            self._end_advice(episode.episode_id)
             return
         feature = self._feature(episode) if self.config.starts == 'observation' else None
-        tried = try_of(episode, feature, advisor.stds if advisor and advisor.stds else None, self._model)
+        tried = try_of(episode, feature, self._model)
         known = self._tries.get(tried.key)
         self._tries[tried.key] = tried
         if known is None:
+            self._end_advice(episode.episode_id)
+            # told again, it ended long ago: a plan for the same start is that of an episode that runs now
+            for number, plan in enumerate(self._pending):
+                if plan.seed == episode.seed:
+                    del self._pending[number]
+                    break
             self._count_in(tried)
         elif (known.judged, known.success) != (tried.judged, tried.success):
             self._forget()  # labelled otherwise: everything after it may be otherwise too
             for each in self._tries.values():
                 self._count_in(each)
+
+    def _end_advice(self, episode_id: str) -> None:
+        if self._advisors.pop(episode_id, None) is None:
+            self._advisors.pop('', None)
 
     def rebuild(self, episodes: Iterable[Episode]) -> None:
         """Forget everything and begin from these episodes, in the order in which they were recorded."""

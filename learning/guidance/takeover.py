@@ -24,7 +24,6 @@ class TakeoverAdvisor:
 
     def __init__(self, config: GuidanceConfig, uncertain: float = math.inf, tapered: bool = False):
         self._config, self._uncertain, self._tapered = config, uncertain, tapered
-        self.stds: list[float] = []
         self.advice = _NONE
         self._samples: deque[tuple[float, float]] = deque()  # raw, as long as the median needs them
         self._past: deque[tuple[float, float]] = deque()  # smoothed, as long as a drop needs them
@@ -65,8 +64,6 @@ class TakeoverAdvisor:
         if human:
             cause, kind = self._hand_back(now, smooth), AdviceKind.HAND_BACK
         else:
-            if math.isfinite(std):
-                self.stds.append(float(std))
             cause, kind = self._trouble(now, smooth, std), AdviceKind.TAKE_OVER
         self._debounce(now, cause, kind)
         return self.advice

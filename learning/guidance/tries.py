@@ -24,7 +24,7 @@ class Try:
         driven, human: steps that the policy or a person drove, and those of them that a person drove.
         finished_by_person: a person drove the last of them.
         feature: of its first observation [D], None where starts are told apart otherwise.
-        stds: standard deviations of what was measured or observed while the policy drove.
+        stds: standard deviations of the progress that was measured while the policy drove.
     """
 
     key: str
@@ -49,19 +49,18 @@ class Try:
         return bool(self.human) and self.human >= share * self.driven
 
 
-def try_of(
-    episode: Episode, feature: np.ndarray | None = None, stds: Sequence[float] | None = None, model: str = ''
-) -> Try:
+def try_of(episode: Episode, feature: np.ndarray | None = None, model: str = '') -> Try:
     """Sum up an episode. Who drove is what the gate executed, ``episode.source``.
 
     Args:
-        stds: those that were observed; None: those in the episode's measurements of progress.
-        model: the reward model whose measurements these are; empty: all.
+        model: the reward model whose standard deviations count; empty: all.
     """
     source = np.asarray(episode.source)
     driven = source[np.isin(source, (int(Source.POLICY), int(Source.HUMAN)))]
-    if stds is None:
-        stds = [r.std for r in episode.rewards if measures_progress(r, model) and np.isfinite(r.std)]
+    measured = [r for r in episode.rewards if measures_progress(r, model) and np.isfinite(r.std)]
+    # a stamp is in nanoseconds in the log, and may come back a little smaller
+    steps = np.searchsorted(episode.stamps, [r.t1 + 1e-6 for r in measured], side='right') - 1
+    by_policy = [n >= 0 and source[n] == int(Source.POLICY) for n in steps]
     content = np.ascontiguousarray(episode.action).tobytes() + np.ascontiguousarray(episode.stamps).tobytes()
     return Try(
         key=f'{episode.episode_id}:{zlib.crc32(content):08x}',
@@ -74,7 +73,7 @@ def try_of(
         human=int(np.sum(driven == int(Source.HUMAN))),
         finished_by_person=bool(len(driven)) and driven[-1] == int(Source.HUMAN),
         feature=feature,
-        stds=tuple(float(std) for std in stds),
+        stds=tuple(float(r.std) for r, drove in zip(measured, by_policy, strict=True) if drove),
     )
 
 

@@ -59,6 +59,7 @@ class OnlinePreference:
         self.config = config or PreferenceConfig()
         self._objective = FlowDpo(copy.deepcopy(policy), self.config.dpo, seed)
         self._shadows, self._seed = shadows, seed
+        self._episodes: dict[str, Episode] = {}  # in which a person drove, to plan losers again
         self._pairs: dict[str, Pairs] = {}
         self._all: Pairs | None = None
         self._calls = 0
@@ -70,19 +71,25 @@ class OnlinePreference:
 
     def add(self, episode: Episode) -> int:
         """Pairs of an episode, in place of those before; returns how many."""
+        name = episode.episode_id
+        if not episode.human_steps and name not in self._episodes:
+            return 0
+        self._episodes[name] = episode
+        self._pairs[name] = self._built(episode)  # in its old place: the order is that of the log
+        self._all = None
+        return len(self._pairs[name])
+
+    def _built(self, episode: Episode) -> Pairs:
         reference = self._objective.reference
         shadows = self._shadows or replayed_shadows(reference, self._seed)
-        builder = InterventionPairs(reference.spec, shadows, self.config.pairs)
-        found = builder.build([episode])
-        self._pairs.pop(episode.episode_id, None)
-        if len(found):
-            self._pairs[episode.episode_id] = found
-        self._all = None
-        return len(found)
+        return InterventionPairs(reference.spec, shadows, self.config.pairs).build([episode])
 
     def refer_to(self, policy: FlowPolicy) -> None:
-        """Measure preferences against ``policy`` as it is now."""
+        """Measure preferences against ``policy`` as it is now; what it would have done is planned again."""
         self._objective.reference.load_state_dict(policy.state_dict())
+        if self._shadows is None:
+            self._pairs = {name: self._built(episode) for name, episode in self._episodes.items()}
+            self._all = None
 
     def loss(self, policy: FlowPolicy) -> Callable[[], Losses] | None:
         """The loss of ``policy`` on a batch of pairs, for every so many calls; None: not this time."""
@@ -90,7 +97,7 @@ class OnlinePreference:
         if self._calls % self.config.every or len(self) < self.config.least:
             return None
         if self._all is None:
-            self._all = Pairs.concatenate(list(self._pairs.values()))
+            self._all = Pairs.concatenate([pairs for pairs in self._pairs.values() if len(pairs)])
         drawn = torch.randperm(len(self._all), generator=self._draws)[: self.config.dpo.batch]
         chosen = self._all.select(drawn.sort().values.numpy())
 

@@ -54,7 +54,6 @@ class ChunkBatch:
         next_feature: [B, D], at the first row after the sum; without a meaning after a terminal.
         candidates, next_candidates: [B, N, C, A], chunks the frozen flow planned at both moments.
         human: bool [B], a person drove most of the valid rows, or it is a demonstration.
-        before_takeover: bool [B], the policy drove, and within 1.5 s a person took over; None: unknown.
         noise, next_noise: [B, N, C, A], the noise the candidates were integrated from; None: not kept.
         executed_noise: [B, C, A], the noise the executed chunk came from; None: not kept.
     """
@@ -68,7 +67,6 @@ class ChunkBatch:
     candidates: torch.Tensor
     next_candidates: torch.Tensor
     human: torch.Tensor
-    before_takeover: torch.Tensor | None = None
     noise: torch.Tensor | None = None
     next_noise: torch.Tensor | None = None
     executed_noise: torch.Tensor | None = None
@@ -99,7 +97,6 @@ class ChunkBatch:
             'candidates': planned,
             'next_candidates': planned,
             'human': (b,),
-            'before_takeover': (b,),
             'noise': planned,
             'next_noise': planned,
             'executed_noise': (b, *chunk),
@@ -108,7 +105,7 @@ class ChunkBatch:
             value = getattr(self, name)
             if value is None:
                 continue
-            boolean = name in ('valid', 'human', 'before_takeover')
+            boolean = name in ('valid', 'human')
             if tuple(value.shape) != shape or (value.dtype == torch.bool) != boolean:
                 kind = 'bool' if boolean else 'float32'
                 raise ValueError(

@@ -17,6 +17,7 @@ import numpy as np
 import torch
 
 from apprentice.learning.advantage import AdvantageConfig
+from apprentice.learning.quarantine import LIMIT, alarm, sound_rows
 from apprentice.learning.rl.base import ChunkBatch, Sizes
 from apprentice.learning.rl.features import Moments, compose
 from apprentice.learning.rl.table import Table
@@ -30,7 +31,6 @@ from apprentice.robot.types import Episode
 log = logging.getLogger(__name__)
 
 Key = tuple[str, str]  # session, episode
-STOPPING_SHARE = 0.01
 
 
 class Encodes(Protocol):
@@ -87,7 +87,7 @@ class ChunkBuffer:
         human_share: float = 0.5,
         advantage: AdvantageConfig | None = None,
         rewards: RewardPipeline | None = None,
-        limit: float = 20.0,
+        limit: float = LIMIT,
         device: torch.device | str = 'cpu',
     ):
         self.config = config or WindowConfig(rows=encoder.rows)
@@ -103,7 +103,8 @@ class ChunkBuffer:
         self._moments, self._transitions = Table(self.device), Table(self.device)
         self._entries: dict[Key, _Entry] = {}
         self._pools: tuple[torch.Tensor, torch.Tensor] | None = None
-        self.quarantined = self.revised = 0
+        self.revised = 0
+        self._quarantined: dict[Key, int] = {}
         self._shares: dict[str, float] = {}
         self._robot: torch.Tensor | None = None  # of each transition, its place in the shares; -1: none
         self.alarm = ''  # why learning must stop; cleared by whoever has looked
@@ -118,15 +119,20 @@ class ChunkBuffer:
         return sum(not entry.demonstration for entry in self._entries.values())
 
     @property
+    def quarantined(self) -> int:
+        """Transitions that were left out, each episode as it was read last."""
+        return sum(self._quarantined.values())
+
+    @property
     def human_transitions(self) -> int:
         return len(self._pool()[0])
 
     def add(self, episode: Episode, session: str = '', demonstration: bool = False) -> Added:
         """Add an episode; one that is there already changes nothing, see :meth:`revise`.
 
-        Transitions with numbers that are not finite or far out are left out and counted; more than 1 % of an
-        episode raise :attr:`alarm`. Raises ValueError for evaluations and for another robot's episodes,
-        RewardModelError as :func:`.windows.step_rewards`.
+        Transitions with numbers that are not finite or far out are left out and counted; more than 1 % of the
+        steps of an episode raise :attr:`alarm`. Raises ValueError for evaluations and for another robot's
+        episodes, RewardModelError as :func:`.windows.step_rewards`.
         """
         key = (session, episode.episode_id)
         if key in self._entries:
@@ -142,7 +148,7 @@ class ChunkBuffer:
         cut = windows(episode, found, self.config)
         usable = self._usable(episode, cut)
         bad = len(cut) - int(usable.sum())
-        self._quarantine(episode.episode_id, bad, len(cut))
+        self._quarantine(key, episode, found, bad, len(cut))
         cut = _select(cut, usable)
         if not len(cut):
             # nothing is left of it; it stays known, so that it is not counted twice
@@ -172,7 +178,6 @@ class ChunkBuffer:
             reward=torch.from_numpy(cut.reward).float(),
             discount=torch.from_numpy(cut.discount).float(),
             human=torch.from_numpy(human),
-            before_takeover=torch.from_numpy(cut.before_takeover),
             demonstration=torch.full((len(cut),), demonstration),
             alive=torch.ones(len(cut), dtype=torch.bool),
             version=torch.full((len(cut),), episode.weights_version, dtype=torch.int64),
@@ -194,7 +199,9 @@ class ChunkBuffer:
             return False
         found = self._rewarded(episode)
         cut = windows(episode, found, self.config)
-        cut = _select(cut, self._usable(episode, cut))
+        usable = self._usable(episode, cut)
+        self._quarantined[key] = int(np.sum(~usable))
+        cut = _select(cut, usable)
         self.revised += 1
         self._pools = self._robot = None
         if not np.array_equal(cut.start, entry.start) or len(np.setdiff1d(cut.moments(), entry.rows)):
@@ -271,15 +278,13 @@ class ChunkBuffer:
         states = np.isfinite(episode.state).all(-1)
         return fine & states[cut.start] & states[cut.following] & np.isfinite(cut.reward)
 
-    def _quarantine(self, name: str, bad: int, count: int) -> None:
-        self.quarantined += bad
+    def _quarantine(self, key: Key, episode: Episode, found: StepRewards, bad: int, count: int) -> None:
+        """Count windows that are left out. Whether learning must stop is judged by rows, as in the replay."""
+        name, self._quarantined[key] = episode.episode_id, bad
         if bad:
             log.warning('%s: %d of %d transitions are not finite or far out; left out', name, bad, count)
-        if bad > STOPPING_SHARE * count:
-            self.alarm = (
-                f'{name}: {bad} of {count} transitions hold numbers that are not finite or far out; look at '
-                'the sensors and the log before learning goes on'
-            )
+        sound = sound_rows(episode, self.spec, self.limit) & np.isfinite(found.reward)
+        self.alarm = alarm(name, sound) or self.alarm
 
     def share(self, shares: dict[str, float]) -> None:
         """Draw robots by their shares; episode ids begin with robot and slash. Empty: uniform."""
@@ -343,7 +348,6 @@ class ChunkBuffer:
             candidates=now['candidates'].float(),
             next_candidates=then['candidates'].float(),
             human=taken['human'],
-            before_takeover=taken['before_takeover'],
             noise=now['noise'].float(),
             next_noise=then['noise'].float(),
         )
@@ -358,6 +362,8 @@ def shared_weights(robot: torch.Tensor, shares: Sequence[float]) -> torch.Tensor
     weights = torch.ones(len(robot), dtype=torch.float64, device=robot.device)
     counts = torch.bincount(robot[robot >= 0], minlength=len(shares)).tolist()
     total = sum(share for share, count in zip(shares, counts) if count)
+    if not total:  # those that have something here have no share: they are equal
+        shares, total = [1.0] * len(shares), sum(count > 0 for count in counts)
     for number, (share, count) in enumerate(zip(shares, counts)):
         if count:  # all robots together weigh as much as before
             weights[robot == number] = share / total * sum(counts) / count

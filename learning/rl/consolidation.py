@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from apprentice.learning.guidance.accounting import BEFORE_TAKEOVER_S
+from apprentice.learning.guidance.accounting import BEFORE_TAKEOVER_S, before_takeover
 from apprentice.learning.rl.base import ChunkBatch
 from apprentice.learning.rl.buffer import ChunkBuffer
 from apprentice.learning.rl.core import Critics
@@ -77,9 +77,7 @@ def consolidation_weights(
         # cut before exp, which would overflow
         highest = np.log(config.ceiling) * config.temperature
         weight[policy] = np.exp(np.minimum(gain, highest) / config.temperature)[policy]
-    for begin in np.flatnonzero(human & ~np.append(False, human[:-1])):
-        stamp = episode.stamps[begin]
-        weight[(episode.stamps < stamp) & (episode.stamps >= stamp - config.before_takeover_s)] = 0.0
+    weight[before_takeover(episode.stamps, episode.source, config.before_takeover_s)] = 0.0
     weight[human] = config.human if success else config.human_failed
     return weight.astype(np.float32)
 

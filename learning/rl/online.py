@@ -90,13 +90,9 @@ class OnlineCritics:
         self._generator = torch.Generator().manual_seed(seed + 1)
         self._episodes: dict[str, Episode] = {}
         self._refreshed_at = 0  # episodes there were at the last refresh
-        self._gains: dict[str, np.ndarray] = {}  # what the flow's steps are weighed by
-        self._kept: dict[str, np.ndarray] = {}  # the same, of a snapshot
-
-    @property
-    def alarm(self) -> str:
-        """Why learning must stop until somebody has looked; empty: it need not."""
-        return self.buffer.alarm
+        self._waiting: list[tuple[Episode, bool]] = []  # until there are enough to fit the features to
+        # what the flow's steps are weighed by, until the critics are asked again; empty: outcome alone
+        self._gains: dict[str, np.ndarray] = {}
 
     @property
     def ready(self) -> bool:
@@ -109,9 +105,8 @@ class OnlineCritics:
         return 0 < self.config.refresh_every <= self.buffer.episodes - self._refreshed_at
 
     def fit(self, episodes: Iterable[Episode]) -> None:
-        """Fit the features to demonstrations, once, before anything is added. Raises ValueError for few."""
-        if not self.encoder.state_dict():
-            self.encoder.fit(episodes)
+        """Fit the features to demonstrations, once, before anything is added; too few are not enough."""
+        self._fitted(list(episodes))
 
     def add(self, episode: Episode, demonstration: bool = False) -> None:
         """Add an episode, or take over what is new about one that is there.
@@ -119,27 +114,59 @@ class OnlineCritics:
         Raises ValueError for evaluations and other robots, RewardModelError as :func:`.windows.step_rewards`.
         """
         name = episode.episode_id
+        self._waiting = [one for one in self._waiting if one[0].episode_id != name]
         if name in self._episodes:
-            self.buffer.revise(episode)
+            if self.buffer.revise(episode):
+                self._gains.pop(name, None)
+        elif self._fitted([*(each for each, _ in self._waiting), episode]):
+            for each, shown in [*self._waiting, (episode, demonstration)]:
+                self.buffer.add(each, demonstration=shown)
+                self._episodes[each.episode_id] = each
+            self._waiting.clear()
+            return
         else:
-            self.buffer.add(episode, demonstration=demonstration)
+            self._waiting.append((episode, demonstration))
+            return
         self._episodes[name] = episode
 
+    @property
+    def acts(self) -> bool:
+        """Whether the critics can look at an observation already."""
+        return self.config.features.kind != 'tokens' or bool(self.encoder.state_dict())
+
+    def _fitted(self, episodes: list[Episode]) -> bool:
+        """Whether features can be made; without demonstrations they are fitted to the first episodes."""
+        if self.acts:
+            return True
+        try:
+            self.encoder.fit(episodes)
+        except ValueError:  # too few observations: they wait
+            return False
+        return True
+
     def weigh(self, episode: Episode) -> np.ndarray:
-        """How much the flow shall learn of every step, float32 [T]; see :mod:`.consolidation`."""
-        name, gain = episode.episode_id, self._kept.pop(episode.episode_id, None)
-        if gain is not None and len(gain) == len(episode):  # as it was before the restart
-            self._gains[name] = gain
-            return consolidation_weights(episode, gain, self.config.consolidation)
-        gain = None
+        """How much the flow shall learn of every step, float32 [T]; see :mod:`.consolidation`.
+
+        The critics are asked once, and again after :meth:`refresh`, :meth:`believe` or a revision: a learner
+        that was restored weighs as before.
+        """
+        name = episode.episode_id
+        gain = self._gains.get(name)
+        if gain is None or len(gain) not in (0, len(episode)):
+            gain = self._gains[name] = self._judged(episode)
+        return consolidation_weights(episode, gain if len(gain) else None, self.config.consolidation)
+
+    def _judged(self, episode: Episode) -> np.ndarray:
+        """The critics' advantage of every step [T]; empty while they have hardly learned."""
         critics = getattr(self.algorithm, 'critics', None)
         learned = critics is not None and self.algorithm.steps >= self.config.judge_after
-        if learned and name in self._episodes:
-            gain = self._gains[name] = episode_advantages(critics, self.buffer, episode)
-        return consolidation_weights(episode, gain, self.config.consolidation)
+        if not learned or episode.episode_id not in self._episodes:
+            return np.zeros(0)
+        return episode_advantages(critics, self.buffer, episode)
 
     def believe(self, advantage: AdvantageConfig) -> None:
         """Count reward models as ``advantage`` says, in what was added as well."""
+        self._gains.clear()
         self.buffer.believe(advantage, self._episodes.values())
 
     def update(self) -> dict[str, float]:
@@ -153,6 +180,7 @@ class OnlineCritics:
     def refresh(self, policy: FlowPolicy) -> None:
         """Plan all candidates again with ``policy``, as it is now."""
         self._refreshed_at = self.buffer.episodes
+        self._gains.clear()
         self.encoder.plan_with(copy.deepcopy(policy).requires_grad_(False))
         for episode in self._episodes.values():
             self.buffer.replan(episode)
@@ -203,7 +231,7 @@ class OnlineCritics:
             self.encoder = FrozenEncoder(encoder, self.config.features, planner)
             self.encoder.load_state_dict(parts.get('features', {}))
             self.buffer.encode_with(self.encoder)
-            self._kept = {name: gain.numpy() for name, gain in parts.get('gain', {}).items()}
+            self._gains = {name: gain.numpy() for name, gain in parts.get('gain', {}).items()}
             self._generator.set_state(parts['own']['generator'])
             self._refreshed_at = int(parts['own']['refreshed_at'])
         except (KeyError, RuntimeError) as error:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from apprentice.learning.advantage import AdvantageConfig, potential, trajectory
-from apprentice.learning.guidance.accounting import BEFORE_TAKEOVER_S, takeovers
+from apprentice.learning.guidance.accounting import takeovers
 from apprentice.policies.spec import PolicySpec
 from apprentice.reward_models.base import Trajectory
 from apprentice.reward_models.pipeline import RewardPipeline
@@ -34,7 +34,6 @@ class WindowConfig:
         scale: of the potential's differences, where no reward pipeline says otherwise.
         toggle_penalty: for every time a gripper's target crosses the middle of its range.
         takeover_penalty: for the step at which a person takes over from the policy.
-        before_takeover_s: windows of the policy that begin so shortly before a takeover are marked.
         raw_differences: pay scale * (Phi' - Phi) and keep the potential at the end, instead of the discounted
             form, which alone leaves what is best unchanged; to compare.
         duration_s: longest episode; the share of it that is over is part of a feature.
@@ -46,7 +45,6 @@ class WindowConfig:
     scale: float = 0.5
     toggle_penalty: float = 0.02
     takeover_penalty: float = 0.0
-    before_takeover_s: float = BEFORE_TAKEOVER_S
     raw_differences: bool = False
     duration_s: float = 10.0
 
@@ -83,7 +81,6 @@ class Windows:
         reward: float64 [W], discounted sum.
         discount: float64 [W], gamma to the number of rows; 0 after a terminal.
         human: bool [W], a person drove most of the rows.
-        before_takeover: bool [W], see :class:`WindowConfig`.
     """
 
     start: np.ndarray
@@ -92,7 +89,6 @@ class Windows:
     reward: np.ndarray
     discount: np.ndarray
     human: np.ndarray
-    before_takeover: np.ndarray
 
     def __len__(self) -> int:
         return len(self.start)
@@ -188,9 +184,6 @@ def windows(episode: Episode, rewards: StepRewards, config: WindowConfig) -> Win
     index = start[:, None] + np.arange(config.rows)
     valid = np.arange(config.rows) < rows[:, None]
     over = rewards.terminal & (start + rows == length)
-    takeover = episode.stamps[np.flatnonzero(_takeovers(episode) > 0)]
-    until = takeover[None] - episode.stamps[start][:, None]
-    soon = ((until > 0) & (until <= config.before_takeover_s)).any(1)
     return Windows(
         start=start,
         rows=rows,
@@ -198,5 +191,4 @@ def windows(episode: Episode, rewards: StepRewards, config: WindowConfig) -> Win
         reward=(np.where(valid, padded[index], 0.0) * powers).sum(1),
         discount=np.where(over, 0.0, gamma**rows),
         human=2 * (valid & np.append(human, np.zeros(config.rows, bool))[index]).sum(1) > rows,
-        before_takeover=soon & ~human[start],
     )

@@ -49,6 +49,15 @@ def test_steps_before_a_takeover_count_against_the_policy():
     np.testing.assert_array_equal(weight[20:], 1.0)
 
 
+def test_a_pause_beside_a_takeover_changes_nothing():
+    config = AdvantageConfig(before_takeover_s=0.75)
+    # within 0.75 s before the second stretch by the person the policy still drove
+    weight = step_weights(make('p' * 10 + 'hh' + 'xx' + 'hh', Outcome.SUCCESS), 4, config)
+    np.testing.assert_array_equal(weight, [1] * 3 + [0] * 7 + [1, 1, 0, 0, 1, 1])
+    paused = step_weights(make('p' * 10 + 'x' * 5 + 'h', Outcome.SUCCESS), 4, config)
+    np.testing.assert_array_equal(paused, [1] * 8 + [0] * 7 + [1])
+
+
 def test_progress_raises_the_weight_and_is_bounded():
     progress = np.concatenate([np.full(10, 0.1), np.linspace(0.1, 1.0, 10)])
     weight = step_weights(make('p' * 20, Outcome.SUCCESS, progress), 4, AdvantageConfig(temperature=0.05))

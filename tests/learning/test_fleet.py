@@ -37,6 +37,12 @@ def test_counts_are_whole_and_add_up():
     assert (found >= [5, 3, 1]).all()
 
 
+def test_robots_without_a_share_are_equal_where_nobody_else_is():
+    rng = np.random.default_rng(0)
+    assert split_counts(8, [0.0], rng).tolist() == [8]
+    assert split_counts(8, [0.0, 0.0], rng).tolist() == [4, 4]
+
+
 def test_only_the_last_autonomous_episodes_judge_a_robot(tmp_path):
     fleet = Fleet({'/left': tmp_path / 'l', 'right': tmp_path / 'r'}, FleetConfig(recent=4, floor=0.0))
     left, right = fleet.members
@@ -90,5 +96,7 @@ def test_critics_draw_by_shares_and_demonstrations_as_before():
     assert float(weights[robot == 1].sum() / weights[robot >= 0].sum()) == pytest.approx(0.75)
     assert float(weights[robot >= 0].sum()) == pytest.approx(100)
     assert weights[robot == -1].tolist() == [1.0] * 50
+    none = shared_weights(torch.tensor([0, 0, 2, -1]), [0.0, 1.0, 0.0])  # the only ones here have no share
+    assert none.tolist() == [0.75, 0.75, 1.5, 1.0]
     only = shared_weights(torch.tensor([0, 0]), [0.25, 0.75])  # the other has nothing yet
     assert only.tolist() == [1.0, 1.0]

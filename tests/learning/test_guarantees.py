@@ -24,7 +24,7 @@ from apprentice.learning.dataset import policy_spec
 from apprentice.learning.learner import Learner, LearnerConfig
 from apprentice.learning.probe_set import ProbeConfig
 from apprentice.learning.rescore import FILE as LEDGER
-from apprentice.learning.staleness import Acknowledgements, on_policy
+from apprentice.learning.staleness import Acknowledgements
 from apprentice.policies import checkpoint
 from apprentice.policies.policy import FlowPolicy
 from apprentice.reward_models.ledger import Ledger
@@ -258,14 +258,6 @@ def test_6_what_acts_too_far_behind_alarms_and_a_refusal_is_said():
     acks.hear(10, 10, True, robot='right')
     acks.hear(10, 10, True, robot='left')
     assert (acks.acknowledged, acks.problem(10)) == (10, '')
-
-
-@pytest.mark.parametrize(
-    ('version', 'ended', 'fresh'),
-    [(30, 1000.0, True), (10, 1000.0, True), (9, 1000.0, False), (30, 400.0, True), (30, 399.0, False)],
-)
-def test_6_the_old_is_dropped_for_on_policy_terms(version, ended, fresh):
-    assert on_policy(version, ended, newest=30, now=1000.0) == fresh
 
 
 def test_6_every_episode_keeps_the_version_that_acted(tmp_path, starter):

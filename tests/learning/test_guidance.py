@@ -8,14 +8,13 @@ import pytest
 
 from apprentice.learning.advantage import AdvantageConfig
 from apprentice.learning.guidance.accounting import BEFORE_TAKEOVER_S, before_takeover, takeovers
+from apprentice.learning.guidance.advising import by_attempt
 from apprentice.learning.guidance.clusters import thumbnails
 from apprentice.learning.guidance.config import GuidanceConfig
-from apprentice.learning.guidance.grades import AdviceKind, Grade
+from apprentice.learning.guidance.grades import AdviceKind, Grade, Plan
 from apprentice.learning.guidance.guide import Guide
 from apprentice.learning.guidance.tries import autonomous, try_of
 from apprentice.learning.rl.consolidation import ConsolidationConfig
-from apprentice.learning.rl.windows import WindowConfig
-from apprentice.robot.settings import SettingsError
 from apprentice.robot.types import Episode, Outcome, Reward, RewardKind, Source
 
 BY_SEED = GuidanceConfig(starts='seed')
@@ -147,6 +146,22 @@ def test_grades_that_are_left_out_are_not_asked_for():
     assert (replay.grade, replay.demonstration_share) == (Grade.REPLAY, 0.5)
 
 
+def test_a_late_label_leaves_the_plan_of_the_running_episode():
+    log = [episode(7, success=i % 2 == 0) for i in range(10)]
+    guide, rng = told(log), np.random.default_rng(0)
+    guide.next_start([7], rng)  # it runs now
+    log[0].outcome = Outcome.FAILURE
+    guide.ended(log[0])
+    assert [plan.seed for plan in guide._pending] == [7]
+    guide.ended(episode(7))
+    assert not guide._pending
+
+
+def test_a_seed_that_is_planned_twice_is_two_episodes():
+    plans = [Plan(7, Grade.RETURN_AND_EXPLORE), Plan(3), Plan(7, Grade.GUIDED_EXPLORE, demonstrate=True)]
+    assert by_attempt(plans) == {'seed000007': plans[0], 'seed000003': plans[1], 'seed000007-1': plans[2]}
+
+
 # groups of starts
 
 
@@ -269,6 +284,19 @@ def test_unusual_uncertainty_is_advised_once_there_is_a_usual_one():
     assert when(advices(rising, std=0.15, guide=told(log))[0], TIMES) is None
 
 
+def test_what_is_usual_is_of_the_policy_alone_and_the_same_after_a_restart():
+    drivers = 'p' * 10 + 'h' * 10 + 'p' * 10
+    log = [episode(i, True, drivers, stds=[0.1, 0.1, 0.9, 0.9, 0.1, 0.1]) for i in range(30)]
+    config = GuidanceConfig(starts='seed', uncertain_samples=20)
+    guide = Guide(config)
+    for each in log:
+        for reward in each.rewards:
+            guide.observe(reward.t1, 0.5, 0.5, False, each.episode_id)  # the log says otherwise
+        guide.ended(each)
+    assert guide.tries[0].stds == (0.1,) * 4
+    assert guide.usual_std() == told(log, config).usual_std() == pytest.approx(0.1)
+
+
 def test_advice_is_withdrawn_when_the_trouble_is_over():
     measured = [(t, 0.2 if t < 8 else 0.4 + 0.05 * (t - 8)) for t in TIMES]
     kinds, _ = advices(measured)
@@ -353,7 +381,6 @@ def test_successes_with_help_are_in_no_success_rate():
 def test_the_second_and_a_half_before_a_takeover_is_one_number():
     assert (
         BEFORE_TAKEOVER_S
-        == WindowConfig().before_takeover_s
         == ConsolidationConfig().before_takeover_s
         == AdvantageConfig().before_takeover_s
         == 1.5
@@ -362,36 +389,8 @@ def test_the_second_and_a_half_before_a_takeover_is_one_number():
     assert list(np.flatnonzero(takeovers(each.source))) == [30]
     marked = np.flatnonzero(before_takeover(each.stamps, each.source))
     assert list(marked) == list(range(15, 30))
-
-
-# settings
-
-
-def test_settings_from_a_file(tmp_path):
-    path = tmp_path / 'guidance.yaml'
-    path.write_text('grades: [2, 4]\nstall_s: 6\n')
-    config = GuidanceConfig.load(path)
-    assert (config.grades, config.stall_s, config.drop) == ((2, 4), 6.0, 0.2)
-    path.write_text('')
-    assert GuidanceConfig.load(path) == GuidanceConfig()
-
-
-@pytest.mark.parametrize(
-    ('text', 'says'),
-    [
-        ('stal_s: 6', 'guidance has no .*stal_s.*stall_s'),
-        ('stall_s: never', 'guidance.stall_s is .never.'),
-        ('return_share: 1.5', 'guidance.return_share is 1.5; give a number within 0 to 1'),
-        ('grades: [0, 5]', r'guidance.grades is \[0, 5\]'),
-        ('starts: colour', 'guidance.starts is .colour.; use one of'),
-        ('recovered: 0.2', 'below low_success'),
-        ('[1, 2]', 'give a mapping'),
-        ('a: [', 'is not YAML'),
-    ],
-)
-def test_wrong_settings_are_named_with_the_file(tmp_path, text, says):
-    path = tmp_path / 'guidance.yaml'
-    path.write_text(text)
-    with pytest.raises(SettingsError, match=says) as caught:
-        GuidanceConfig.load(path)
-    assert str(path) in str(caught.value)
+    held = episode(drivers='h' * 5 + 'p' * 10 + '-' * 8 + 'h' * 5)  # the gate holds before the person drives
+    assert list(np.flatnonzero(takeovers(held.source))) == [23]
+    assert list(np.flatnonzero(before_takeover(held.stamps, held.source))) == list(range(8, 15))
+    assert not takeovers(episode(drivers='h' * 5).source).any()
+    assert not takeovers(episode(drivers='--hh').source).any()

@@ -1,6 +1,7 @@
 # Copyright 2026 The Apprentice authors. SPDX-License-Identifier: Apache-2.0
 """The default recipe through the learner: critics, consolidation and preferences, published and resumed."""
 
+import copy
 import dataclasses
 
 import numpy as np
@@ -12,11 +13,11 @@ from apprentice.episodes.episode_writer import write_episode
 from apprentice.learning.advantage import AdvantageConfig
 from apprentice.learning.dataset import policy_spec
 from apprentice.learning.learner import Learner, LearnerConfig
-from apprentice.learning.preference.online import PreferenceConfig
+from apprentice.learning.preference.online import OnlinePreference, PreferenceConfig
 from apprentice.learning.recipe import find_recipe, load_recipe
 from apprentice.learning.rl.choosing import Choosing, load_choosing
 from apprentice.learning.rl.features import FeatureConfig
-from apprentice.learning.rl.online import OnlineConfig
+from apprentice.learning.rl.online import OnlineConfig, OnlineCritics
 from apprentice.learning.rl.windows import WindowConfig
 from apprentice.policies import checkpoint
 from apprentice.policies.policy import FlowPolicy
@@ -56,6 +57,11 @@ def mixed(seed: int, outcome: Outcome = Outcome.SUCCESS):
     episode.source[:8] = int(Source.POLICY)
     episode.takeover_id[8:] = 1
     return dataclasses.replace(episode, outcome=outcome, episode_id=f'e{seed}')
+
+
+def alone(seed: int):
+    """The policy drives to the end, so that the critics have a say in all steps."""
+    return make_episode(seed, length=16, source=Source.POLICY, outcome=Outcome.SUCCESS, episode_id=f'e{seed}')
 
 
 def make_learner(folder, starter, **changes) -> Learner:
@@ -132,6 +138,101 @@ def test_a_killed_training_goes_on_where_it_was(tmp_path, starter):
     np.testing.assert_allclose(*actions, atol=1e-6)
     assert not again.update()['skipped']
     assert len(again.preference) == len(learner.preference) > 0
+
+
+def test_steps_weigh_the_same_after_a_restart(tmp_path, starter):
+    """Also of episodes that came before the critics were asked, and when the replay weighs all anew."""
+    folder = tmp_path / 'run' / 'episodes'
+    for seed in (10, 11):
+        write_episode(folder, alone(seed), ROBOT)
+    learner = make_learner(tmp_path / 'run', starter)
+    learner.show([make_episode(i) for i in range(4)])
+    learner.ingest()
+    while learner.ready:
+        learner.update()
+    write_episode(folder, alone(12), ROBOT)
+    learner.ingest()
+    for _ in range(3):
+        learner.update()
+    learner.save()
+    loading = make_learner(tmp_path / 'run', starter)
+    assert set(loading.online.state_dict()) == set(learner.online.state_dict())  # demonstrations, too
+    loading.replay.reweigh()
+    loading.show([make_episode(i) for i in range(4)])
+    mine, its = (
+        {e.episode.episode_id: e.chunks.weight for e in one.replay._entries()} for one in (learner, loading)
+    )
+    assert mine.keys() == its.keys()
+    assert len(np.unique(mine['e10'])) == 1 < len(np.unique(mine['e12']))
+    for name, weight in mine.items():
+        np.testing.assert_allclose(its[name], weight, atol=1e-6, err_msg=name)
+
+
+def test_what_was_not_judged_stays_so_until_the_refresh(starter):
+    policy, _ = checkpoint.load(starter)
+    critics = OnlineCritics(policy, dataclasses.replace(ONLINE, judge_after=1))
+    critics.add(alone(10))
+    before = critics.weigh(alone(10))
+    critics.update()
+    again = OnlineCritics(policy, dataclasses.replace(ONLINE, judge_after=1))
+    again.load_state_dict(critics.state_dict())
+    again.add(alone(10))
+    np.testing.assert_array_equal(again.weigh(alone(10)), before)
+    again.refresh(policy)
+    assert np.abs(again.weigh(alone(10)) - before).max() > 1e-6
+
+
+def test_losers_are_planned_by_the_present_reference(starter):
+    """So pairs are the same after a restart, when all of them are made anew."""
+    policy, _ = checkpoint.load(starter)
+    learned = copy.deepcopy(policy)
+    with torch.no_grad():
+        learned.expert.leave.bias += 0.5
+    live = OnlinePreference(policy, PREFERENCE)
+    assert live.add(mixed(10)) > 0
+    before = live._pairs['e10'].loser.copy()
+    live.refer_to(learned)
+    again = OnlinePreference(policy, PREFERENCE)
+    again.load_state_dict(live.state_dict())
+    again.add(mixed(10))
+    np.testing.assert_array_equal(live._pairs['e10'].loser, again._pairs['e10'].loser)
+    assert np.abs(live._pairs['e10'].loser[: len(before)] - before[: len(live)]).max() > 1e-3
+
+
+def test_a_rollback_takes_the_critics_back_too(tmp_path, starter):
+    learner = make_learner(tmp_path / 'run', starter)
+    learner.show([make_episode(i) for i in range(4)])
+    versions = []
+    for seed in (10, 11):
+        learner.take(mixed(seed))
+        while learner.ready:
+            learner.update()
+        versions.append(learner.publish())
+    seen = observation(mixed(20))
+
+    def published(version):
+        policy, manifest = checkpoint.load(version.folder, version.sha256)
+        return load_choosing(version.folder, policy, manifest).act(seen, torch.Generator().manual_seed(5))
+
+    first, second = (published(version) for version in versions)
+    assert np.abs(first - second).max() > 1e-6
+    back = learner.rollback()
+    np.testing.assert_allclose(published(back), first, atol=1e-6)
+    np.testing.assert_allclose(learner.acting().act(seen, torch.Generator().manual_seed(5)), first, atol=1e-6)
+
+
+def test_without_demonstrations_the_first_episodes_fit_the_features(tmp_path, starter):
+    features = dataclasses.replace(ONLINE.features, kind='tokens', components=6)
+    online = dataclasses.replace(ONLINE, features=features)
+    record(tmp_path / 'run', range(10, 13))
+    learner = make_learner(tmp_path / 'run', starter, online=online)
+    assert isinstance(learner.acting(), FlowPolicy)  # nothing is known yet that critics could look at
+    assert len(learner.ingest()) == 3
+    assert isinstance(learner.acting(), Choosing)
+    # 16 steps, every fifth is looked at: two episodes are enough
+    assert learner.online.buffer.episodes == 3
+    assert len(learner.online.buffer) > 0
+    assert not learner.update()['skipped']
 
 
 def test_rewards_that_are_not_believed_any_more_leave_success_alone(tmp_path, starter):

@@ -40,6 +40,11 @@ def test_weights_by_hand():
     failed = dataclasses.replace(made, outcome=Outcome.FAILURE)
     assert not consolidation_weights(failed, gain, config).any()
     assert consolidation_weights(episode('ph'), None).tolist() == [0, 1]
+    # a pause before the takeover makes none of it good, a person who goes on after a pause takes nothing over
+    config = ConsolidationConfig(before_takeover_s=0.35)
+    assert consolidation_weights(episode('pppxxh'), None, config).tolist() == [1, 1, 0, 0, 0, 1]
+    assert consolidation_weights(episode('pphhpxxp'), None, config)[4] == 1
+    assert consolidation_weights(episode('xhxph'), None, config).tolist() == [0, 1, 0, 0, 1]
 
 
 def test_progress_weights_by_hand():

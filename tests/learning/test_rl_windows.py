@@ -82,11 +82,12 @@ def test_a_success_after_the_last_driven_step_is_earned_by_it():
     assert held.following.tolist() == [2, 2]
 
 
-def test_what_the_policy_did_before_a_takeover_is_marked():
-    config = WindowConfig(rows=3, stride=1, before_takeover_s=0.25, takeover_penalty=0.3, toggle_penalty=0.0)
-    found, rewards = cut(episode('pppphh'), config)
-    assert found.before_takeover.tolist() == [False, False, True, True, False, False]
+def test_a_takeover_costs_what_is_asked_for():
+    config = WindowConfig(rows=3, stride=1, takeover_penalty=0.3, toggle_penalty=0.0)
+    _, rewards = cut(episode('pppphh'), config)
     assert rewards.reward[4] == pytest.approx(-0.3)
+    _, held = cut(episode('ppxhxhp', Outcome.FAILURE), config)  # the gate holds before the person drives
+    assert held.reward.tolist() == pytest.approx([0, 0, 0, -0.3, 0, 0, 0])
 
 
 def test_toggling_the_gripper_costs():

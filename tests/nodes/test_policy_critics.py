@@ -8,7 +8,15 @@ from policy_rig import ROBOT, Rig, make_weights
 from apprentice.learning.rl.features import FeatureConfig
 from apprentice.learning.rl.online import OnlineConfig, OnlineCritics
 from apprentice.learning.weights import WeightStore
+from apprentice.nodes.policy import elapsed_s
 from apprentice.policies import checkpoint
+
+
+def test_before_an_episode_begins_no_time_of_it_is_over():
+    """Its first chunk is planned while it is ready, and its beginning is not known yet."""
+    assert elapsed_s(1_700_000_000.0, 0.0) == 0.0
+    assert elapsed_s(9.0, 10.0) == 0.0
+    assert elapsed_s(12.5, 10.0) == 2.5
 
 
 def test_critics_beside_the_policy_choose(ros, start_node, tmp_path):
