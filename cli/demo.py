@@ -60,6 +60,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--demonstration-episodes', type=int, default=60, help='how many to make (default 60)'
     )
+    parser.add_argument('--recipe', default='', help='how it learns: a file or a name of recipes/')
     parser.add_argument(
         '--updates-per-episode', type=int, default=20, help='gradient steps per learning episode (default 20)'
     )
@@ -136,6 +137,7 @@ def _launch_arguments(args: argparse.Namespace, run_dir: Path, port: int) -> dic
         'learn': str(args.episodes > 0).lower(),
         'demonstrations': str(args.demonstrations.resolve()),
         'updates_per_episode': str(args.updates_per_episode),
+        'recipe': args.recipe,
     }
     if args.robot:
         wanted['robot'] = args.robot

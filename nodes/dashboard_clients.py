@@ -80,8 +80,8 @@ class Clients:
 
     @property
     def behind(self) -> bool:
-        """True if a page needs the whole curve."""
-        return any(client.behind for client in list(self._clients.values()))
+        """True if a page needs the whole curve, and has room for it."""
+        return any(client.behind and 'curves' not in client.slots for client in list(self._clients.values()))
 
     def wants(self, key: str) -> bool:
         """True if a page has room for a message of this kind: only then is it worth making."""

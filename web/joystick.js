@@ -8,6 +8,7 @@ import { $, text } from './text.js';
 const PERIOD_MS = 50;
 const sticks = [];             // { node, knob, pointer, x, y }: x right, y up, in [-1, 1]
 const keys = new Set();
+const pressed = new Map();     // event.code -> the name in keys it went down with
 const grips = new Map();       // pointer -> direction
 const MOVES = {                // key -> [part, axis, value]; robot's base: x forward, y left, z up
   arrowup: ['linear', 0, 1], arrowdown: ['linear', 0, -1], arrowleft: ['linear', 1, 1], arrowright: ['linear', 1, -1],
@@ -60,6 +61,7 @@ function stop() {
 function letGo() {
   stop();
   keys.clear();
+  pressed.clear();
   grips.clear();
   sticks.forEach(stick => { stick.pointer = null; place(stick, 0, 0); });
   deaf = false;
@@ -111,15 +113,23 @@ function makeGrip(node, direction) {
 }
 
 function onKey(event, down) {
-  const key = event.key.toLowerCase();
+  // a key is let go under the name it went down with: Shift turns , into <
+  const key = !down && pressed.get(event.code) || event.key.toLowerCase();
+  if (!down) {  // whatever has the focus and whichever modifier is held: letting go always counts
+    pressed.delete(event.code);
+    const known = keys.delete(key);
+    if (key === 'h') { keys.clear(); pressed.clear(); }
+    if (known) update();
+    return;
+  }
   if (event.target instanceof HTMLInputElement && event.target.type !== 'range') return;
+  if (event.ctrlKey || event.metaKey || event.altKey) return;
   if (key === 'h' || keys.has('h') && (key in MOVES || key === 'o' || key === 'l')) {
-    if (event.ctrlKey || event.metaKey || event.altKey) return;
     event.preventDefault();
-    if (down) keys.add(key); else keys.delete(key);
-    if (key === 'h' && !down) keys.clear();
+    keys.add(key);
+    pressed.set(event.code, key);
     update();
-  } else if (!down && keys.delete(key)) update();
+  }
 }
 
 export function startJoystick() {
@@ -128,6 +138,9 @@ export function startJoystick() {
   makeGrip($('grip-close'), -1);
   document.addEventListener('keydown', event => { if (!event.repeat) onKey(event, true); });
   document.addEventListener('keyup', event => onKey(event, false));
+  document.addEventListener('focusin', event => {
+    if (event.target instanceof HTMLInputElement && event.target.type !== 'range') letGo();
+  });
   addEventListener('blur', letGo);
   addEventListener('pagehide', letGo);
   document.addEventListener('visibilitychange', () => { if (document.hidden) letGo(); });

@@ -145,6 +145,15 @@ def test_keys_drive_only_while_h_is_held(page, robot):
     wait_for(lambda: not held(robot)[-1], 'the release')
 
 
+def test_letting_go_of_h_counts_with_a_modifier_held(page, robot):
+    page.keyboard.down('h')
+    wait_for(lambda: robot.joys and held(robot)[-1], 'held')
+    page.keyboard.down('Control')
+    page.keyboard.up('h')
+    wait_for(lambda: not held(robot)[-1], 'the release')
+    page.keyboard.up('Control')
+
+
 @pytest.fixture(scope='module')
 def recorded(run_dir):
     """Two episodes in the run folder of the dashboard: one helped, one not."""

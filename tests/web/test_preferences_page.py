@@ -204,17 +204,17 @@ def test_what_a_stranger_sends_is_refused(page, pairs):
     page.goto(pairs.server.url)
     key = asked(page)
     page.evaluate(
-        """async id => {
+        """async () => {
       const { connection } = await import('/connection.js');
       window.replies = [];
       connection.on('reply', message => window.replies.push(message.message));
-      connection.send('answer', { id: 'never asked', answer: 'left' });
-      connection.send('answer', { id, answer: 'best' });
-      connection.send('answer', { id: 3, answer: null });
-    }""",
-        key,
+      window.say = (id, answer) => connection.send('answer', { id, answer });
+    }"""
     )
-    page.wait_for_function('() => window.replies.length === 3')
+    # one after the other: a newer reply replaces one that was not sent yet
+    for count, said in enumerate((['never asked', 'left'], [key, 'best'], [3, None]), 1):
+        page.evaluate('said => window.say(...said)', said)
+        page.wait_for_function('count => window.replies.length === count', arg=count)
     assert page.evaluate('() => window.replies')[1] == "'best' is no answer to this question"
     assert pairs.file.read() == []
     answer = page.request.get(pairs.server.url.replace('/preferences', '/api/strip?id=../x&camera=front'))
