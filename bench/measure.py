@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import random
 import resource
 import sys
 import time
@@ -90,7 +91,9 @@ def use_free_ros_domain() -> None:
     from apprentice.cli.environment import free_domain
 
     os.environ.setdefault('ROS_AUTOMATIC_DISCOVERY_RANGE', 'LOCALHOST')
-    os.environ['ROS_DOMAIN_ID'] = str(free_domain(range(120, 200)))
+    # in any order: two that begin at the same moment both see the first one free
+    order = random.SystemRandom().sample(range(120, 200), 80)
+    os.environ['ROS_DOMAIN_ID'] = str(free_domain(order))
 
 
 def main() -> None:

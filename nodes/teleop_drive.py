@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -59,6 +60,7 @@ class TeleopDrive:
         self._taken = taken
         self._mode, self._taken_at = ControlMode.DISARMED, 0.0
         self._newest_id = self._id_before = 0
+        self._granted: int | None = None  # id that the gate answered to the press
         self._own_id: int | None = None  # of the takeover, once the gate says HUMAN
         self.occupied = False
         self._target = spec.vector('home')
@@ -92,18 +94,26 @@ class TeleopDrive:
 
     def on_mode(self, mode: ControlMode, takeover_id: int) -> None:
         """What gate/state says, with every message. States from before our takeover may still arrive."""
+        anew = takeover_id < self._newest_id
         self._mode, self._newest_id = mode, takeover_id
         if not self.holding:
             self.occupied &= mode == ControlMode.HUMAN
+        elif anew:
+            self._drop('the gate was started anew')
         elif self._own_id is None:
-            if mode == ControlMode.HUMAN and takeover_id > self._id_before:
-                self._own_id = takeover_id
-                self._engage()
-                if self._simulated and self._joints is not None:
-                    # it may have overtaken this message, and in lock-step the next one waits for our answer
-                    self._on_joints(self._joints)
+            self._begin()
         elif mode != ControlMode.HUMAN and takeover_id >= self._own_id:
             self._drop(f'the gate is in {mode.name}')
+
+    def _begin(self) -> None:
+        """Drive, once the gate has answered the press and says HUMAN with the id of its answer."""
+        if self._granted is None or self._mode != ControlMode.HUMAN or self._newest_id < self._granted:
+            return
+        self._own_id = self._granted
+        self._engage()
+        if self._simulated and self._joints is not None:
+            # it may have overtaken this message, and in lock-step the next one waits for our answer
+            self._on_joints(self._joints)
 
     def _chain(self) -> Chain | None:
         try:
@@ -145,21 +155,31 @@ class TeleopDrive:
 
     def _watch(self) -> None:
         self._act(self._arbiter.tick(time.monotonic()))
-        waiting = []
-        for what, takeover, answer in self._answers:
-            if not answer.done():
-                waiting.append((what, takeover, answer))
-                continue
-            response = answer.result()
-            if response is None or response.success or what == 'release':
-                continue
-            self._logger.warning(f'{what} was refused: {response.message}')
-            if what == 'takeover' and self.holding and takeover == self._counts['takeovers']:
-                self._drop(response.message)
-        self._answers = waiting
+        self._hear()
         late = self.holding and self._own_id is None and time.monotonic() - self._taken_at > _TAKE_S
         if late:
             self._drop('the gate did not answer; is it running?')
+
+    def _hear(self) -> None:
+        """What the services answered."""
+        answered = [entry for entry in self._answers if entry[2].done()]
+        self._answers = [entry for entry in self._answers if not entry[2].done()]
+        for what, takeover, answer in answered:
+            response = answer.result()
+            if response is None or what == 'release':
+                continue
+            ours = what == 'takeover' and self.holding and takeover == self._counts['takeovers']
+            if not response.success:
+                self._logger.warning(f'{what} was refused: {response.message}')
+                if ours:
+                    self._drop(response.message)
+            elif ours:
+                number = re.search(r'takeover (\d+)', response.message)
+                self._granted = int(number[1]) if number else self._id_before + 1
+                if self._own_id is None:
+                    self._begin()
+                else:  # the takeover that was to go on may have ended before the press arrived
+                    self._own_id = self._granted
 
     def _act(self, actions: list[Action]) -> None:
         for action in actions:
@@ -173,7 +193,7 @@ class TeleopDrive:
     def _take(self) -> None:
         # somebody else's takeover goes on; but not our own that we have just released
         goes_on = self._mode == ControlMode.HUMAN and not self.occupied
-        self._own_id = self._newest_id if goes_on else None
+        self._own_id, self._granted = self._newest_id if goes_on else None, None
         self._id_before, self._taken_at = self._newest_id, time.monotonic()
         self._counts['takeovers'] += 1
         if self._joints is None:
@@ -192,13 +212,16 @@ class TeleopDrive:
         self._logger.warning(f'{owner} does not drive: {reason}; let the dead-man go, then press it again')
         self._arbiter.dropped(reason)
         self._mapper.disengage()
-        if self._own_id is None and self._control.service_is_ready():
+        asked = any(what == 'takeover' and not answer.done() for what, _, answer in self._answers)
+        if (self._own_id is None or asked) and self._control.service_is_ready():
             # the gate may give control yet, and then nobody would drive
             self._call(self._control, SetBool.Request(data=False), 'release')
 
     def _call(self, client, request, what: str) -> None:
         if client.service_is_ready():
-            self._answers.append((what, self._counts['takeovers'], client.call_async(request)))
+            answer = client.call_async(request)
+            self._answers.append((what, self._counts['takeovers'], answer))
+            answer.add_done_callback(lambda _: self._hear())  # motion waits for it
             return
         self._logger.error(f'{what}: {client.srv_name} is not there; is its node running?')
         if what == 'takeover':

@@ -13,7 +13,9 @@ from typing import Protocol
 
 import numpy as np
 
-LARGEST_SPEED = 0.25  # m/s of the tool; ISO 10218 allows no more with a person beside the robot
+# m/s of the tool driven by speeds, where its kinematics are known; ISO 10218 allows no more with a person
+# beside the robot. A leader arm and driving joint by joint are bound by the speeds of the joints only.
+LARGEST_SPEED = 0.25
 # what a press of a button means beside motion; a command carries the presses since the one before
 EVENTS = ('success', 'failure', 'discard', 'record', 'stop', 'toggle_gripper')
 

@@ -239,6 +239,14 @@ class Translator:
             events=events,
         )
 
+    def stop(self, axes: Mapping[str, float], buttons: Mapping[str, bool]) -> bool:
+        """Whether stop was pressed in a message that is too old for anything else; arguments as above."""
+        down = any(self._button(button, axes, buttons, -math.inf) for button in self.mapping.buttons.stop)
+        # before the first message all count as pressed: what was not seen released is no press
+        before = frozenset(EVENTS) if self._pressed is None else self._pressed
+        self._pressed = before | {'stop'} if down else before - {'stop'}
+        return down and 'stop' not in before
+
     def forget(self) -> None:
         """The device was unplugged: what it says next is a beginning."""
         self._pressed, self._moved_at = None, -math.inf

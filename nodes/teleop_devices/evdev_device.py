@@ -22,16 +22,22 @@ from apprentice.robot.teleop_mapping import DeviceMapping, Translator
 
 _POLL_S = 0.01
 _LOOK_S = 1.0  # between two looks for a device that is not there
+_SYN_REPORT = 0  # what came since the one before belongs to one moment
 _SYN_DROPPED = 3  # the kernel's queue ran over: what is pressed has to be asked for
+_BLUETOOTH = 0x05  # bus of a device, linux/input.h
 
 
 @dataclass(frozen=True)
 class EvdevOptions:
-    """``name``: part of the device's name, any case; ``path``: its file; ``grab``: nobody else hears it."""
+    """``name``: part of the device's name, any case; ``path``: its file; ``grab``: nobody else hears it.
+
+    ``wireless``: take a Bluetooth device too, although the kernel does not tell when its link is lost.
+    """
 
     name: str = ''
     path: str = ''
     grab: bool = False
+    wireless: bool = False
 
 
 class EvdevDevice:
@@ -56,10 +62,11 @@ class EvdevDevice:
             if self._open is None:
                 return
         try:
-            changes = _pending(self._open)
-            for event in changes:
+            for event in _pending(self._open):
                 if event.type == 0 and event.code == _SYN_DROPPED:
                     self.state.read(self._open)
+                elif event.type == 0 and event.code == _SYN_REPORT:
+                    self._say()  # a tap may begin and end between two looks
                 else:
                     self.state.change(event.type, event.code, event.value)
         except OSError as error:  # unplugged, or out of reach
@@ -69,6 +76,9 @@ class EvdevDevice:
             self._deliver(None)
             return
         # the kernel says nothing while nothing changes, and an open device is a living one
+        self._say()
+
+    def _say(self) -> None:
         now = time.monotonic()
         self._deliver(self._translator.command(self.state.axes, self.state.buttons, time.time(), now))
 
@@ -76,7 +86,7 @@ class EvdevDevice:
         import evdev
 
         paths: list[Any] = [self._options.path] if self._options.path else evdev.list_devices()
-        seen = []
+        seen, refused = [], ''
         for path in paths:
             try:
                 device: Any = evdev.InputDevice(path)
@@ -85,6 +95,13 @@ class EvdevDevice:
                 continue
             seen.append(device.name)
             if self._options.name.lower() in device.name.lower() and self.state.fits(device):
+                if device.info.bustype == _BLUETOOTH and not self._options.wireless:
+                    refused = (
+                        f'{device.name} is on Bluetooth, and the kernel does not tell when its link is lost: '
+                        'use a cable, or set options: {wireless: true} in its mapping'
+                    )
+                    device.close()
+                    continue
                 try:
                     if self._options.grab:
                         device.grab()
@@ -99,6 +116,7 @@ class EvdevDevice:
             device.close()
         if not self._options.path or not seen:
             self._missing = self._missing if self._options.path else missing(seen)
+        self._missing = refused or self._missing
 
     def status(self) -> str:
         return self._missing

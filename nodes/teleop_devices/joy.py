@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from dataclasses import dataclass
 
@@ -11,6 +12,7 @@ from sensor_msgs.msg import Joy
 
 from apprentice.nodes import qos
 from apprentice.nodes.teleop_devices.device import Deliver, Freshness, TopicWatch, numbered, options_of
+from apprentice.robot.teleop import TeleopCommand
 from apprentice.robot.teleop_mapping import DeviceMapping, Translator
 
 
@@ -25,21 +27,31 @@ class JoyPad:
     """Axes and buttons by number, as ``ros2 topic echo joy`` shows them; ``axis5`` where a button is 5 too.
 
     The driver must repeat itself while nothing changes (``autorepeat_rate`` of joy_node, 20 Hz by default):
-    one that falls silent for ``timeout_s`` counts as released.
+    one that falls silent for ``timeout_s`` counts as released, and comes back as if it had been unplugged.
+    Of a message that is too old only the press of stop is heard.
     """
 
     def __init__(self, node: Node, mapping: DeviceMapping, deliver: Deliver) -> None:
         options = options_of(mapping, JoyOptions)
         self._deliver, self._translator = deliver, Translator(mapping)
+        self._timeout_s, self._heard_at = mapping.timeout_s, -math.inf
         self._fresh, self._watch = Freshness(node, mapping), TopicWatch(node, options.topic)
         node.create_subscription(Joy, options.topic, self._on_joy, qos.SENSOR)
 
     def _on_joy(self, message: Joy) -> None:
         stamp = self._fresh.stamp(message.header)
-        if stamp is not None:
-            axes, buttons = numbered(message.axes, 'axis'), numbered(message.buttons, 'button')
-            pressed = {name: value > 0 for name, value in buttons.items()}
-            self._deliver(self._translator.command(axes, pressed, stamp, time.monotonic()))
+        axes, buttons = numbered(message.axes, 'axis'), numbered(message.buttons, 'button')
+        pressed = {name: value > 0 for name, value in buttons.items()}
+        if stamp is None:
+            if self._translator.stop(axes, pressed):
+                self._deliver(TeleopCommand(0.0, held=False, events=frozenset({'stop'})))
+                self._deliver(None)  # the dead-man was not seen released
+            return
+        now = time.monotonic()
+        if now - self._heard_at > self._timeout_s:
+            self._deliver(None)
+        self._heard_at = now
+        self._deliver(self._translator.command(axes, pressed, stamp, now))
 
     def status(self) -> str:
         return self._watch.missing()

@@ -25,7 +25,10 @@ class SpaceMouseOptions:
 
 
 class SpaceMouse(TwistAndButtons):
-    """The twist carries no stamp, so the time of receipt counts."""
+    """The twist carries no stamp, so the time of receipt counts.
+
+    The driver repeats itself at rest: one that was silent comes back as if it had been unplugged.
+    """
 
     def __init__(self, node: Node, mapping: DeviceMapping, deliver: Deliver) -> None:
         options = options_of(mapping, SpaceMouseOptions)
@@ -35,6 +38,7 @@ class SpaceMouse(TwistAndButtons):
         node.create_subscription(Joy, options.joy, self._on_joy, qos.SENSOR)
 
     def _on_twist(self, message: Twist) -> None:
+        self._end_silence()
         for part in (message.linear, message.angular):
             part.x, part.y, part.z = part.x / self._full, part.y / self._full, part.z / self._full
         self.on_twist(message, 0.0)
@@ -42,4 +46,9 @@ class SpaceMouse(TwistAndButtons):
     def _on_joy(self, message: Joy) -> None:
         stamp = self.fresh.stamp(message.header)
         if stamp is not None:
+            self._end_silence()
             self.on_joy(message, stamp)
+
+    def _end_silence(self) -> None:
+        if self.silence() > self.mapping.timeout_s:
+            self.deliver(None)

@@ -14,6 +14,7 @@ from apprentice.nodes.runtime import wall_timer
 from apprentice.nodes.teleop_devices.device import Deliver, Freshness, TopicWatch, numbered
 from apprentice.robot.teleop_mapping import DeviceMapping, Translator
 
+_TWIST_S = 0.15  # so long a twist moves where moving is the dead-man
 _MOTIONS = ('x', 'y', 'z', 'roll', 'pitch', 'yaw')
 
 
@@ -21,7 +22,8 @@ class TwistAndButtons:
     """The newest twist and the newest buttons as one device; either message is a sign of life.
 
     A mapping names the twist's six numbers ``x``, ``y``, ``z``, ``roll``, ``pitch`` and ``yaw``, and the
-    buttons by number. A twist that is older than the timeout of the mapping is no motion.
+    buttons by number. A twist that is older than the timeout of the mapping is no motion; where motion is the
+    dead-man, one that is older than 0.15 s.
     """
 
     def __init__(self, node: Node, mapping: DeviceMapping, deliver: Deliver, *topics: str) -> None:
@@ -32,7 +34,9 @@ class TwistAndButtons:
         self._buttons: dict[str, bool] = {}
         self._twist_at = self._heard_at = -math.inf
         self.holding = False
+        self._alive, self._twist_s = False, mapping.timeout_s
         if 'motion' in mapping.buttons.hold:
+            self._twist_s = min(_TWIST_S, mapping.timeout_s)
             wall_timer(node, 0.05, self._expire)
 
     def on_twist(self, twist: Twist, stamp: float) -> None:
@@ -57,12 +61,12 @@ class TwistAndButtons:
         return time.monotonic() - self._heard_at
 
     def _send(self, stamp: float) -> None:
-        self._heard_at = time.monotonic()
+        self._heard_at, self._alive = time.monotonic(), True
         self._say(stamp)
 
     def _say(self, stamp: float) -> None:
         now = time.monotonic()
-        moved = now - self._twist_at <= self.mapping.timeout_s
+        moved = now - self._twist_at <= self._twist_s
         command = self.translator.command(self._axes if moved else {}, self._buttons, stamp, now)
         self.holding = command.held
         self.deliver(command)
@@ -70,7 +74,11 @@ class TwistAndButtons:
     def _expire(self) -> None:
         """Motion as the dead-man ends by itself; but only a living driver is spoken for."""
         if self.silence() <= self.mapping.timeout_s:
-            self._say(0.0)
+            if self._alive:
+                self._say(0.0)
+        elif self._alive:
+            self._alive = self.holding = False
+            self.deliver(None)
 
     def status(self) -> str:
         return self._watch.missing()
