@@ -1,6 +1,8 @@
 # Copyright 2026 The Apprentice authors. SPDX-License-Identifier: Apache-2.0
 """A headless Chromium and pages whose every error fails the test."""
 
+import contextlib
+
 import pytest
 from dashboard_rig import FLAGS, TIMEOUT, Process, Robot, find_browser, wait_for
 from ros_graph import spinning
@@ -72,14 +74,18 @@ def dashboard(robot, run_dir):
 @pytest.fixture
 def page(visit, robot, gate, dashboard):
     """An open page whose gate is in control by the policy."""
+    from playwright.sync_api import TimeoutError as PlaywrightTimeout
+
     robot.begin()
     page = visit(robot.urls[-1])
     page.wait_for_selector('#holder:not([data-who=other])')  # the page of the test before is forgotten
-    for mode, button in (('STOP', 'clear'), ('FAULT', 'clear'), ('HUMAN', 'release')):
-        if page.get_attribute('body', 'data-mode') == mode:
-            page.click(f'#{button}')
-            page.wait_for_selector(f'body:not([data-mode={mode}])')
-    if page.get_attribute('body', 'data-mode') in ('DISARMED', 'HOLD'):
-        page.click('#arm')
+    buttons = {'STOP': 'clear', 'FAULT': 'clear', 'HUMAN': 'release', 'DISARMED': 'arm', 'HOLD': 'arm'}
+    for _ in range(int(TIMEOUT / 3)):  # a gate that has not heard the robot yet refuses to arm
+        mode = page.get_attribute('body', 'data-mode')
+        with contextlib.suppress(PlaywrightTimeout):
+            if mode in buttons:
+                page.click(f'#{buttons[mode]}', timeout=3000)
+            page.wait_for_selector('body[data-mode=POLICY]', timeout=3000)
+            return page
     page.wait_for_selector('body[data-mode=POLICY]')
     return page
