@@ -21,7 +21,7 @@ from apprentice.episodes.labels import iter_sealed
 from apprentice.nodes import convert, qos
 from apprentice.robot.types import Outcome, Source
 
-pytestmark = [pytest.mark.xdist_group('new_user'), pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group('new_user'), pytest.mark.timeout(400)]
 PATIENCE = 90.0  # two busy cores
 
 
