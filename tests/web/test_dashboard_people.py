@@ -112,10 +112,22 @@ def test_whatever_ends_the_hold_ends_the_stream(page, robot, how):
 
 
 def test_two_fingers_drive_two_sticks(browser, visit, page, robot):
+    take(page)
+    page.click('#give')
     phone = visit(robot.urls[-1], viewport={'width': 390, 'height': 844}, has_touch=True, is_mobile=True)
     session = phone.context.new_cdp_session(phone)
     phone.evaluate("() => document.getElementById('drive').scrollIntoView({ block: 'center' })")
-    (ax, ay, aw), (bx, by, bw) = middle(phone, 'stick-move'), middle(phone, 'stick-turn')
+
+    def sticks():
+        return middle(phone, 'stick-move'), middle(phone, 'stick-turn')
+
+    def rest():
+        before = sticks()
+        time.sleep(0.5)
+        return before == sticks()
+
+    wait_for(rest, 'a page at rest')  # charts and pictures that arrive push the sticks down
+    (ax, ay, aw), (bx, by, bw) = sticks()
 
     def touch(kind, *points):
         touches = [{'x': x, 'y': y, 'id': number} for number, (x, y) in enumerate(points)]
