@@ -9,8 +9,8 @@ from typing import Any
 
 import yaml
 
+from apprentice.episodes.lerobot_ledger import LEDGER, index_hash
 from apprentice.episodes.lerobot_meta import LeRobotDatasetError, LeRobotMeta
-from apprentice.episodes.lerobot_store import LEDGER
 from apprentice.robot.files import replacing
 
 CARD = 'README.md'

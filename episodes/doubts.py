@@ -8,14 +8,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from apprentice.episodes.files import EpisodeFileError
+from apprentice.episodes.ending import final_state
 from apprentice.episodes.join import REWARD, STATE, TRUTH
 from apprentice.episodes.labels import read_label
 from apprentice.episodes.log_reader import LogReader
 from apprentice.episodes.messages import nanoseconds
+from apprentice.robot.episode_record import EndCause
 from apprentice.robot.types import Outcome
 
-_RUNNING, _ENDED, _PREDICATE = 3, 4, 2  # EpisodeState.phase, EpisodeState.end_cause
 _END_S = 1.5  # samples so near the end say what the end looks like
 MARGIN = 0.05  # over the best wrong instruction; less is doubtful
 SURE, UNSURE = 0.9, 0.5  # done probability that objects to a failure, and to a success
@@ -38,6 +38,7 @@ class Ending:
         name: of the file, without its suffix.
         recorded: outcome without a later label; label: that one.
         automatic: a predicate or a reward model ended it as a success.
+        by_person: a person said the outcome, live.
         truth: whether the simulator says that it succeeded; None on a robot.
     """
 
@@ -51,6 +52,7 @@ class Ending:
     seconds: float
     said: tuple[Said, ...] = field(default=())
     truth: bool | None = None
+    by_person: bool = False
 
     @property
     def outcome(self) -> Outcome:
@@ -65,14 +67,8 @@ def ending_of(path: str | Path) -> Ending:
     found: dict[str, list[Any]] = {STATE: [], REWARD: [], TRUTH: []}
     for message in reader.messages(set(found)):
         found[message.name].append(reader.decode(message))
-    states = [state for state in found[STATE] if state.phase in (_RUNNING, _ENDED)]
-    if not states:
-        raise EpisodeFileError(f'{path} holds no running episode; nothing of it was saved')
-    wanted = reader.metadata.get('episode_id', '') or states[-1].episode_id
-    last = next((s for s in reversed(states) if s.phase == _ENDED and s.episode_id == wanted), states[-1])
-    ended = last.phase == _ENDED
-    recorded = Outcome(last.outcome) if ended else Outcome.ABORT
-    end = nanoseconds(last.ended) or nanoseconds(last.header.stamp)
+    final = final_state(reversed(found[STATE]), path, reader.metadata.get('episode_id', ''))
+    last, recorded, end = final.state, final.outcome, final.ended_ns
     newest: dict[str, Said] = {}
     for sample in found[REWARD]:
         near = nanoseconds(sample.t1) >= end - _END_S * 1e9
@@ -85,11 +81,12 @@ def ending_of(path: str | Path) -> Ending:
         task=last.task,
         recorded=recorded,
         label=read_label(path),
-        automatic=ended and recorded == Outcome.SUCCESS and last.end_cause == _PREDICATE,
+        automatic=recorded == Outcome.SUCCESS and final.cause == EndCause.PREDICATE,
         eval_only=bool(last.eval_only),
-        seconds=max(0.0, (end - nanoseconds(last.started)) * 1e-9),
+        seconds=final.seconds,
         said=tuple(newest.values()),
         truth=bool(mine[-1].done) if mine else None,
+        by_person=recorded != Outcome.UNKNOWN and final.cause == EndCause.HUMAN,
     )
 
 
@@ -98,7 +95,7 @@ def doubt(ending: Ending) -> tuple[float, str]:
 
     Nobody doubts what a person said, live or later.
     """
-    if ending.label is not None:
+    if ending.label is not None or ending.by_person:
         return 0.0, ''
     if ending.recorded == Outcome.UNKNOWN:
         return 1.0, 'nobody said how it ended'

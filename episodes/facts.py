@@ -10,16 +10,15 @@ from pathlib import Path
 
 import yaml
 
+from apprentice.episodes.ending import final_state
 from apprentice.episodes.files import EpisodeFileError
 from apprentice.episodes.join import STATE
 from apprentice.episodes.labels import iter_sealed, read_label
 from apprentice.episodes.log_reader import LogReader
-from apprentice.episodes.messages import nanoseconds
 from apprentice.robot.parts import find_robot, share
 from apprentice.robot.spec import RobotSpec
 from apprentice.robot.types import Outcome
 
-_RUNNING, _ENDED = 3, 4  # EpisodeState.phase
 _EDGE = 1 << 16
 
 
@@ -51,24 +50,17 @@ def episode_facts(path: str | Path, salvage: bool = False) -> EpisodeFacts:
     path = Path(path)
     reader = LogReader(path, salvage)
     states = [reader.decode(message) for message in reader.messages({STATE})]
-    wanted = reader.metadata.get('episode_id', '')
-    states = [s for s in states if s.phase in (_RUNNING, _ENDED) and s.episode_id == (wanted or s.episode_id)]
-    if not states:
-        raise EpisodeFileError(f'{path} holds no running episode; record with the episode node running')
-    last = next((s for s in reversed(states) if s.phase == _ENDED), states[-1])
-    ended = last.phase == _ENDED
-    label = read_label(path)
-    outcome = label if label is not None else Outcome(last.outcome) if ended else Outcome.ABORT
-    seconds = (nanoseconds(last.ended) - nanoseconds(last.started)) * 1e-9 if ended else 0.0
+    final = final_state(reversed(states), path, reader.metadata.get('episode_id', ''))
+    last, label = final.state, read_label(path)
     return EpisodeFacts(
         path=path,
-        episode_id=last.episode_id,
+        episode_id=final.episode_id,
         robot=reader.metadata.get('robot', ''),
         task=last.task,
-        outcome=outcome,
-        ended=ended,
+        outcome=final.outcome if label is None else label,
+        ended=final.ended,
         eval_only=bool(last.eval_only),
-        seconds=max(0.0, seconds),
+        seconds=final.seconds if final.ended else 0.0,
         human_share=float(last.intervention_ratio),
         size=path.stat().st_size,
     )

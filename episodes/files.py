@@ -3,10 +3,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import re
+from collections.abc import Iterator
 from pathlib import Path
+
+from apprentice.robot.files import replacing
 
 METADATA = 'apprentice'  # name of the MCAP metadata record that describes the episode
 SCHEMA_VERSION = 1
@@ -46,6 +50,24 @@ def free_stem(folder: Path, stem: str) -> str:
         number += 1
         candidate = f'{stem}.{number}'
     return candidate
+
+
+@contextlib.contextmanager
+def replacing_durably(path: Path) -> Iterator[Path]:
+    """As :func:`replacing`, and on the disk when the block has ended; makes the folder of ``path``."""
+    _make_durably(path.parent)
+    with replacing(path) as temporary:
+        yield temporary
+        with open(temporary, 'rb') as stream:
+            os.fsync(stream.fileno())
+    sync_folder(path.parent)
+
+
+def _make_durably(folder: Path) -> None:
+    if not folder.is_dir():
+        _make_durably(folder.parent)
+        folder.mkdir(exist_ok=True)
+        sync_folder(folder.parent)
 
 
 def sync_folder(folder: Path) -> None:

@@ -13,17 +13,17 @@ from typing import Any
 
 import numpy as np
 
+from apprentice.episodes.ending import final_state, is_over
 from apprentice.episodes.files import EpisodeFileError
 from apprentice.episodes.labels import read_label
 from apprentice.episodes.log_reader import LogMessage, LogReader
 from apprentice.episodes.messages import MessageError, decode_image, header_stamp, nanoseconds
+from apprentice.robot.episode_record import Phase
 from apprentice.robot.spec import RobotSpec
-from apprentice.robot.types import Episode, Outcome, Reward, RewardKind, Source
+from apprentice.robot.types import Episode, Reward, RewardKind, Source
 
 EXECUTED, STATE, CHUNK = 'gate/executed', 'episode/state', 'policy/chunk'
 REWARD, TRUTH = 'reward/sample', 'sim/truth'
-_RUNNING, _ENDED = 3, 4  # EpisodeState.phase
-_CAUSE_FAULT = 5  # EpisodeState.end_cause
 _TOLERANCE_NS = 1000  # stamps are often sums of floats
 
 
@@ -57,8 +57,8 @@ def read_episode(path: str | Path, spec: RobotSpec, salvage: bool = False) -> Ep
         episode_id=log.episode_id,
         task=str(log.last.task),
         seed=int(log.last.seed),
-        outcome=log.outcome if outcome is None else outcome,
-        end_cause=int(log.last.end_cause) if log.ended else _CAUSE_FAULT,
+        outcome=log.final.outcome if outcome is None else outcome,
+        end_cause=int(log.final.cause),
         eval_only=bool(log.last.eval_only),
         stamps=stamps * 1e-9,
         images=images,
@@ -135,25 +135,13 @@ class _Log:
 
     def _select_episode(self, states: list[Any]) -> None:
         wanted = self.reader.metadata.get('episode_id', '')
-        states = [state for state in states if not wanted or state.episode_id == wanted]
-        running = [state for state in states if state.phase == _RUNNING]
-        if not running:
-            raise EpisodeFileError(
-                f'{self.path} holds no running episode (topic {STATE}); it was not recorded by the recorder '
-                'node or nothing of the episode was saved'
-            )
-        self.episode_id = running[-1].episode_id
-        # a state of rank ENDED may be replaced by the next phase of the same episode before it is delivered
-        over = [
-            state
-            for state in states
-            if state.episode_id == self.episode_id and (state.phase == _ENDED or state.outcome)
-        ]
-        self.ended = bool(over)
-        self._end_seen = nanoseconds(over[0].header.stamp) if over else 0
-        self.last = over[-1] if over else running[-1]
-        self.outcome = Outcome(self.last.outcome) if over else Outcome.ABORT
-        self.started = nanoseconds(self.last.started) or nanoseconds(running[0].header.stamp)
+        self.final = final_state(reversed(states), self.path, wanted)
+        self.episode_id, self.ended, self.last = self.final.episode_id, self.final.ended, self.final.state
+        mine = [state for state in states if state.episode_id == self.episode_id]
+        over = [nanoseconds(state.header.stamp) for state in mine if is_over(state)]
+        running = [nanoseconds(state.header.stamp) for state in mine if state.phase == Phase.RUNNING]
+        self._end_seen = over[0] if over else 0
+        self.started = nanoseconds(self.last.started) or running[0]
 
     def _positions(self, message: Any) -> list[float]:
         index = {name: i for i, name in enumerate(message.name)}

@@ -18,8 +18,9 @@ from apprentice.episodes.facts import episode_facts, episode_folder, fingerprint
 from apprentice.episodes.files import EpisodeFileError
 from apprentice.episodes.join import REWARD, TRUTH, read_episode
 from apprentice.episodes.labels import read_label
-from apprentice.episodes.lerobot_features import reward_feature
-from apprentice.episodes.lerobot_store import LEDGER, Entry, finishing
+from apprentice.episodes.lerobot_features import progress_said, reward_feature
+from apprentice.episodes.lerobot_ledger import LEDGER, Entry
+from apprentice.episodes.lerobot_store import finishing
 from apprentice.episodes.lerobot_writer import LeRobotWriter
 from apprentice.episodes.log_reader import LogReader
 from apprentice.episodes.sealing import recover
@@ -74,7 +75,7 @@ def export(
     """Bring the dataset in ``out`` up to date with the logs of ``runs``.
 
     What is in it already stays; an episode whose label changed is written again, one that is no longer to be
-    in it goes. An export that was cut off goes on where it was. Logs that a dead recorder left are sealed
+    in it, by its label or by other settings, goes. An export that was cut off goes on where it was. Logs that a dead recorder left are sealed
     first. Episodes that cannot be read are listed and the others exported.
 
     Args:
@@ -82,7 +83,8 @@ def export(
         robot: name of a shipped robot or a file; default: the one recorded in the first log.
         progress: told after each file: how many of how many, and its name.
 
-    Raises EpisodeFileError, RobotFileError, and OSError of the disk (what was written stays).
+    Raises EpisodeFileError, RobotFileError, LeRobotDatasetError where another program has changed the dataset,
+    and OSError of the disk (what was written stays).
     """
     settings = settings or ExportSettings()
     for run in runs:
@@ -115,25 +117,20 @@ def _one(
     report: Exported,
 ) -> None:
     label = read_label(path)
-    source = {
+    source: dict[str, Any] = {
         'file': path.name,
         'fingerprint': fingerprint(path),
         'label': label.name if label is not None else '',
     }
     entry = known.get(source['fingerprint'])
-    if (
-        entry is not None
-        and entry.source['label'] == source['label']
-        and not _left_out_by_label(label, settings)
-    ):
-        report.kept.append(path.name)
-        return
-    facts = episode_facts(path)
-    why = ''
-    if facts.outcome not in settings.outcomes:
-        why = facts.outcome.name
-    elif facts.eval_only and not settings.held_out:
-        why = 'held out for evaluation'
+    old = {} if entry is None else entry.source
+    same = entry is not None and old.get('label') == source['label']
+    if same and 'outcome' in old:
+        source |= {'outcome': old['outcome'], 'eval_only': old['eval_only']}
+    else:
+        facts = episode_facts(path)
+        source |= {'outcome': facts.outcome.name, 'eval_only': facts.eval_only}
+    why = _why_left_out(source, settings)
     if why:
         report.left_out[path.name] = why
         if entry is not None:
@@ -141,14 +138,23 @@ def _one(
             known.pop(source['fingerprint'])
             report.removed.append(path.name)
         return
+    if entry is not None and same:
+        if 'outcome' not in old:  # exported before the outcome was noted
+            entry = dataclasses.replace(entry, source={**old, **source})
+            writer.store.commit(entry)
+            known[source['fingerprint']] = entry
+        report.kept.append(path.name)
+        return
     episode = read_episode(path, spec)
     new = writer.add(episode, source, None if entry is None else entry.slot)
     known[source['fingerprint']] = new  # the same file in two folders is one episode
     (report.added if entry is None else report.updated).append(path.name)
 
 
-def _left_out_by_label(label: Outcome | None, settings: ExportSettings) -> bool:
-    return label is not None and label not in settings.outcomes
+def _why_left_out(source: dict[str, Any], settings: ExportSettings) -> str:
+    if Outcome[source['outcome']] not in settings.outcomes:
+        return str(source['outcome'])
+    return 'held out for evaluation' if source['eval_only'] and not settings.held_out else ''
 
 
 def _models(out: Path, files: Sequence[Path], wanted: tuple[str, ...] | None) -> list[str]:
@@ -173,8 +179,8 @@ def _models_in(path: Path) -> set[str]:
     try:
         reader = LogReader(path)
         for message in reader.messages({REWARD, TRUTH}):
-            sample: Any = reader.decode(message)
-            if sample.model and (message.name == TRUTH or np.isfinite(sample.progress)):
+            sample = reader.decode(message)
+            if sample.model and np.isfinite(progress_said(sample)):
                 found.add(sample.model)
     except EpisodeFileError as error:
         log.info('%s', error)  # reported when it is exported

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from apprentice.robot.spec import RobotSpec
-from apprentice.robot.types import Episode, Outcome, Reward, RewardKind, Source
+from apprentice.robot.types import Episode, Outcome, RewardKind, Source
 
 STATE, ACTION, IMAGES = 'observation.state', 'action', 'observation.images.'
 SUCCESS, INTERVENTION, CONTROL, OUTCOME = 'next.success', 'intervention', 'control_source', 'outcome'
@@ -77,22 +77,15 @@ def columns(episode: Episode, models: Sequence[str], fps: float) -> dict[str, np
     }
 
 
-def models_of(episode: Episode) -> list[str]:
-    """Reward models of the episode that say how far the task is."""
-    return sorted(
-        {reward.model for reward in episode.rewards if reward.model and np.isfinite(_value(reward))}
-    )
-
-
 def progress(episode: Episode, model: str, period: float) -> np.ndarray:
     """A model's progress at the end of every step, float32 [T]: linear between its valid samples.
 
     NaN before its first one. Of one moment the highest revision counts.
     """
     samples = {
-        reward.t1: _value(reward)
+        reward.t1: progress_said(reward)
         for reward in sorted(episode.rewards, key=lambda reward: (reward.t1, reward.revision))
-        if reward.model == model and reward.valid and np.isfinite(_value(reward))
+        if reward.model == model and reward.valid and np.isfinite(progress_said(reward))
     }
     if not samples:
         return np.full(len(episode), np.nan, np.float32)
@@ -101,7 +94,10 @@ def progress(episode: Episode, model: str, period: float) -> np.ndarray:
     return values.astype(np.float32)
 
 
-def _value(reward: Reward) -> float:
-    # the simulator's truth and a model of single frames say it as their value
+def progress_said(reward: Any) -> float:
+    """How far the task is for a Reward or a RewardSample; NaN where it does not say.
+
+    The simulator's truth, and a model of single frames, say it as their value.
+    """
     plain = reward.kind == RewardKind.ABS_PROGRESS and not np.isfinite(reward.progress)
-    return reward.value if plain or reward.kind == RewardKind.TRUTH else reward.progress
+    return float(reward.value if plain or reward.kind == RewardKind.TRUTH else reward.progress)

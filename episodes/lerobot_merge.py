@@ -11,11 +11,13 @@ from typing import Any
 
 import numpy as np
 
-from apprentice.episodes.files import SUFFIX, EpisodeFileError, free_stem
-from apprentice.episodes.labels import iter_sealed, label_path
+from apprentice.episodes.facts import episode_folder
+from apprentice.episodes.files import SUFFIX, EpisodeFileError, free_stem, replacing_durably
+from apprentice.episodes.labels import iter_sealed, take_label
 from apprentice.episodes.lazy_frames import LazyFrames
 from apprentice.episodes.lerobot_features import INDEXES
 from apprentice.episodes.lerobot_frames import decode_images, video_frames
+from apprentice.episodes.lerobot_ledger import Entry, read_ledger
 from apprentice.episodes.lerobot_meta import (
     LeRobotDatasetError,
     LeRobotEpisode,
@@ -24,9 +26,9 @@ from apprentice.episodes.lerobot_meta import (
     read_table,
 )
 from apprentice.episodes.lerobot_stats import of_column, of_images
-from apprentice.episodes.lerobot_store import Entry, Store, finishing, read_ledger
+from apprentice.episodes.lerobot_store import Store, finishing
 from apprentice.episodes.lerobot_writer import free_id
-from apprentice.robot.files import replacing, sha256
+from apprentice.robot.files import sha256
 
 _Progress = Callable[[int, int, str], None]
 
@@ -38,11 +40,14 @@ def _silent(done: int, total: int, name: str) -> None:
 def merge_lerobot(folders: Sequence[str | Path], out: str | Path, progress: _Progress = _silent) -> int:
     """Add the episodes of ``folders`` to the dataset ``out``; returns how many were added.
 
-    Episodes keep their order. Their ids stay unique: one that is there with the same id and rows is not added
-    again, so a merge that was cut off can be repeated; the same id with other rows gets ``.2``.
+    Episodes keep their order. One that is there already, with the same rows or exported from the same log, is
+    not added again, so a merge that was cut off can be repeated. Ids stay unique: the same id of another episode
+    gets ``.2``.
 
-    Raises LeRobotDatasetError where columns or rates differ, and names what.
+    Raises LeRobotDatasetError where columns or rates differ, and names what, and where ``out`` is among
+    ``folders``.
     """
+    _refuse_among(out, folders)
     metas = [LeRobotMeta.load(folder) for folder in folders]
     first = metas[0]
     for meta in metas[1:]:
@@ -57,15 +62,17 @@ def merge_lerobot(folders: Sequence[str | Path], out: str | Path, progress: _Pro
     store = Store(out, round(first.fps), '+'.join(robots), features)
     added, done, total = 0, 0, sum(len(meta.episodes) for meta in metas)
     with finishing(store):
-        known = {entry.source.get('rows'): entry.episode_id for entry in store.entries}
+        known = {key for entry in store.entries for key in _keys(store, entry)}
         for meta in metas:
-            ids = [entry.episode_id for entry in read_ledger(meta.folder)]
+            entries = read_ledger(meta.folder)
             videos: dict[Path, int] = {}  # mp4 file, which may hold many episodes -> number here
             for number, row in enumerate(meta.episodes):
-                name = ids[number] if number < len(ids) else f'{meta.folder.name}_ep{row.index:06d}'
-                added += _copy(store, meta, row, name, known, videos)
+                entry = entries[number] if number < len(entries) else None
+                if entry is None or entry.length != row.length:  # of another program
+                    entry = Entry(number, f'{meta.folder.name}_ep{row.index:06d}')
+                added += _copy(store, meta, row, entry, known, videos)
                 done += 1
-                progress(done, total, name)
+                progress(done, total, entry.episode_id)
     return added
 
 
@@ -73,22 +80,20 @@ def _copy(
     store: Store,
     meta: LeRobotMeta,
     row: LeRobotEpisode,
-    name: str,
-    known: dict[Any, str],
+    origin: Entry,
+    known: set[str],
     copied: dict[Path, int],
 ) -> bool:
+    """Add an episode; False where it is known. ``origin``: its name, and what it was made from."""
     table = read_table(row.data, filters=[('episode_index', '=', row.index)])
     if len(table) != row.length:
         raise LeRobotDatasetError(
             f'{meta.folder}: episode {row.index} is incomplete; run apprentice dataset check'
         )
-    columns = {n: np.array(table[n].to_pylist()) for n, f in meta.features.items()
-               if f['dtype'] not in ('video', 'image')}  # fmt: skip
+    columns = _columns(table, meta.features)
     task = meta.tasks[int(columns['task_index'][0])]
-    rows = _hash(
-        {k: v for k, v in columns.items() if k not in ('episode_index', 'index', 'task_index')}, task
-    )
-    if known.get(rows) is not None:
+    source = {'rows': _hash(columns, task), 'from': meta.folder.name, **origin.source}
+    if known & set(_of_source(source)):
         return False
     import pyarrow
 
@@ -99,9 +104,7 @@ def _copy(
     for feature, (path, begin) in row.videos.items():
         if path not in copied:
             copied[path] = store.next_video(feature)
-            target = store.video_file(feature, copied[path])
-            target.parent.mkdir(parents=True, exist_ok=True)
-            with replacing(target) as temporary:
+            with replacing_durably(store.video_file(feature, copied[path])) as temporary:
                 shutil.copyfile(path, temporary)
         number = copied[path]
         videos[feature] = (number, begin, begin + row.length / meta.fps)
@@ -118,23 +121,53 @@ def _copy(
     for column, values in new.items():
         array = pyarrow.array(np.broadcast_to(values, row.length).astype(np.int64))
         table = table.set_column(table.column_names.index(column), column, array)
-    path = store.data_file(slot)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(path) as temporary:
+    with replacing_durably(store.data_file(slot)) as temporary:
         parquet().write_table(table, temporary)
-    name = free_id(name, {entry.episode_id for entry in store.entries})
-    store.commit(Entry(slot, name, {'rows': rows, 'from': meta.folder.name}, task, row.length, videos, stats))
-    known[rows] = name
+    name = free_id(origin.episode_id, {entry.episode_id for entry in store.entries})
+    store.commit(Entry(slot, name, source, task, row.length, videos, stats))
+    known.update(_of_source(source))
     return True
+
+
+def _keys(store: Store, entry: Entry) -> list[str]:
+    """What an episode of the target is known by; an exported one has no hash of its rows yet."""
+    source = entry.source
+    if 'rows' not in source:
+        table = read_table(store.data_file(entry.slot))
+        source = {**source, 'rows': _hash(_columns(table, store.features), entry.task)}
+    return _of_source(source)
+
+
+def _of_source(source: dict[str, Any]) -> list[str]:
+    return [source[name] for name in ('rows', 'fingerprint') if source.get(name)]
+
+
+def _columns(table: Any, features: dict[str, dict[str, Any]]) -> dict[str, np.ndarray]:
+    """Columns that are no images."""
+    names = [name for name, feature in features.items() if feature['dtype'] not in ('video', 'image')]
+    return {name: np.array(table[name].to_pylist()) for name in names}
+
+
+def _refuse_among(out: str | Path, folders: Sequence[str | Path]) -> None:
+    """Raises LeRobotDatasetError where the target is one of the sources."""
+    targets = {Path(out).resolve(), episode_folder(out).resolve()}
+    for folder in folders:
+        if Path(folder).resolve() in targets:
+            raise LeRobotDatasetError(
+                f'{out} is also one of the folders to merge; give a new folder, or leave it out: what is in '
+                'the target stays'
+            )
 
 
 def merge_logs(folders: Sequence[str | Path], out: str | Path, progress: _Progress = _silent) -> int:
     """Copy sealed episode files and their labels into one folder; returns how many were added.
 
-    A file that is there already is not copied again; another one of the same name gets ``.2``.
+    A file that is there already is not copied again; another one of the same name gets ``.2``. Of several
+    labels of a file the newest counts.
 
-    Raises EpisodeFileError if there is nothing to copy.
+    Raises EpisodeFileError if there is nothing to copy, and where ``out`` is among ``folders``.
     """
+    _refuse_among(out, folders)
     out = Path(out)
     files = [path for folder in folders for path in iter_sealed(folder)]
     if not files:
@@ -147,14 +180,11 @@ def merge_logs(folders: Sequence[str | Path], out: str | Path, progress: _Progre
         target = there.get(digest)
         if target is None:
             target = out / (free_stem(out, path.name.removesuffix(SUFFIX)) + SUFFIX)
-            with replacing(target) as temporary:
+            with replacing_durably(target) as temporary:
                 shutil.copyfile(path, temporary)
             there[digest] = target
             added += 1
-        label = label_path(path)
-        if label.exists():
-            with replacing(label_path(target)) as temporary:
-                shutil.copyfile(label, temporary)
+        take_label(path, target)
         progress(number + 1, len(files), path.name)
     return added
 
@@ -171,6 +201,6 @@ def _plain(feature: dict[str, Any]) -> dict[str, Any]:
 
 def _hash(columns: dict[str, np.ndarray], task: str) -> str:
     digest = hashlib.sha256(task.encode())
-    for name in sorted(columns):
+    for name in sorted(set(columns) - {'episode_index', 'index', 'task_index'}):
         digest.update(name.encode() + np.ascontiguousarray(columns[name]).tobytes())
     return digest.hexdigest()[:32]

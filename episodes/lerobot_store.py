@@ -5,7 +5,7 @@ Every episode has parquet and mp4 files of its own, which the format allows: whe
 ``meta/episodes`` only. What is in the folder is noted in a ledger, ``meta/apprentice.jsonl``, one line an
 episode, appended when its files are whole. :meth:`Store.finish` makes the index of the dataset from the
 ledger, ``meta/info.json`` last. A folder that was left in the middle is repaired by opening it again and
-finishing it.
+finishing it. One that another program has changed since is refused: its files are not ours to remove.
 
 Layout verified with lerobot 0.4.4 and 0.6.1 (huggingface/lerobot, format v3.0).
 """
@@ -13,50 +13,20 @@ Layout verified with lerobot 0.4.4 and 0.6.1 (huggingface/lerobot, format v3.0).
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
-import os
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from apprentice.episodes.files import sync_folder
-from apprentice.episodes.lerobot_meta import INFO, LeRobotDatasetError, parquet, read_table
+from apprentice.episodes.files import replacing_durably, sync_folder
+from apprentice.episodes.lerobot_ledger import CHUNK, EPISODES, Entry, Ledger
+from apprentice.episodes.lerobot_meta import INFO, parquet, read_table
 from apprentice.episodes.lerobot_stats import Stats, combined, of_column
-from apprentice.robot.files import replacing
 
-LEDGER = Path('meta') / 'apprentice.jsonl'
-CHUNK = 1000  # files of a folder
 DATA_PATH = 'data/chunk-{chunk_index:03d}/file-{file_index:03d}.parquet'
 VIDEO_PATH = 'videos/{video_key}/chunk-{chunk_index:03d}/file-{file_index:03d}.mp4'
-_FORMAT = 1
-
-
-@dataclass(frozen=True)
-class Entry:
-    """One episode in the folder.
-
-    Attributes:
-        slot: number of its files; stays when episodes before it are removed.
-        episode_id: unique in the folder.
-        source: what it was made from, to see when that changes.
-        task: its instruction; ``length`` in frames.
-        videos: feature -> (number of the mp4 file, first second, last second).
-        stats: feature -> statistics; of the index columns when the index is made.
-        removed: its files are gone, its number is not used again.
-    """
-
-    slot: int
-    episode_id: str
-    source: dict[str, Any] = field(default_factory=dict)
-    task: str = ''
-    length: int = 0
-    videos: dict[str, tuple[int, float, float]] = field(default_factory=dict)
-    stats: dict[str, Stats] = field(default_factory=dict)
-    removed: bool = False
 
 
 class Store:
@@ -66,28 +36,15 @@ class Store:
         folder: made when missing.
         fps, robot_type, features: as in ``meta/info.json``, of all its episodes.
 
-    Raises LeRobotDatasetError for a dataset that something else wrote, for one with other columns, and while
-    another process writes it.
+    Raises LeRobotDatasetError for a dataset that something else wrote or changed, for one with other columns,
+    and while another process writes it.
     """
 
     def __init__(self, folder: str | Path, fps: int, robot_type: str, features: dict[str, dict[str, Any]]):
         self.folder, self.fps, self.robot_type, self.features = Path(folder), fps, robot_type, features
-        path = self.folder / LEDGER
-        if (self.folder / INFO).exists() and not path.exists():
-            raise LeRobotDatasetError(
-                f'{folder} was written by something else, it is not changed; export to a new folder and join '
-                'them with apprentice dataset merge'
-            )
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self._ledger = open(path, 'a+b')  # noqa: SIM115 - closed by close
+        self._ledger = Ledger(self.folder, {'fps': fps, 'robot_type': robot_type, 'features': features})
+        self._entries = self._ledger.entries
         try:
-            try:
-                fcntl.flock(self._ledger, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError:
-                raise LeRobotDatasetError(
-                    f'{folder} is being written by another process; wait for it'
-                ) from None
-            self._entries = self._load()
             self._tidy()
         except BaseException:
             self._ledger.close()
@@ -125,9 +82,8 @@ class Store:
         return max(self.next_slot, *(number + 1 for number in used), 0)
 
     def commit(self, entry: Entry) -> None:
-        """Note an episode whose files are whole, or new facts about one. The index is not made yet."""
-        self._append(asdict(entry))
-        self._entries[entry.slot] = entry
+        """Note an episode whose files are on the disk, or new facts about one. The index is not made yet."""
+        self._ledger.commit(entry)
 
     def remove(self, slot: int) -> None:
         """Take an episode out; its files go with the next :meth:`finish`."""
@@ -136,11 +92,22 @@ class Store:
         self.commit(Entry(slot, old.episode_id, old.source, old.task, removed=True, videos=old.videos))
 
     def finish(self) -> None:
-        """Make the index of the dataset: numbers of the episodes, tasks, statistics, ``meta/info.json``."""
-        entries = self.entries
-        if not entries:
-            return
+        """Make the index of the dataset: numbers of the episodes, tasks, statistics, ``meta/info.json``.
+
+        Without any episode there is no index, so no dataset.
+        """
+        self._ledger.begin_index()
         self._tidy()
+        if self.entries:
+            self._make_index()
+        else:
+            for path in (self.folder / INFO, self.folder / EPISODES):
+                path.unlink(missing_ok=True)
+        sync_folder(self.folder / 'meta')
+        self._ledger.end_index()
+
+    def _make_index(self) -> None:
+        entries = self.entries
         rows, first = [], 0
         for number, entry in enumerate(entries):
             self._renumber(entry, number, first)
@@ -168,46 +135,6 @@ class Store:
             'features': self.features,
         }
         _dump(self.folder / INFO, info)
-        sync_folder(self.folder / 'meta')
-
-    # the ledger
-
-    def _load(self) -> dict[int, Entry]:
-        head = {
-            'format': _FORMAT,
-            'fps': self.fps,
-            'robot_type': self.robot_type,
-            'features': self.features,
-        }
-        self._ledger.seek(0)
-        text = self._ledger.read()
-        whole, _, torn = text.rpartition(b'\n')
-        if torn:  # killed in the middle of a line
-            self._ledger.truncate(len(whole) + 1 if whole else 0)
-        lines = whole.splitlines() if whole else []
-        if not lines:
-            self._ledger.truncate(0)
-            self._append(head)
-            return {}
-        try:
-            found = json.loads(lines[0])
-            entries = [Entry(**json.loads(line)) for line in lines[1:]]
-        except (ValueError, TypeError) as error:
-            raise LeRobotDatasetError(
-                f'{self.folder / LEDGER} is damaged ({error}); export to a new folder'
-            ) from None
-        different = [name for name in head if found.get(name) != head[name]]
-        if different:
-            raise LeRobotDatasetError(
-                f'{self.folder} holds episodes with other {", ".join(different)} '
-                f'({_difference(found, head)}); export to a new folder'
-            )
-        return {entry.slot: entry for entry in entries}
-
-    def _append(self, content: dict[str, Any]) -> None:
-        self._ledger.write(json.dumps(content).encode() + b'\n')
-        self._ledger.flush()
-        os.fsync(self._ledger.fileno())
 
     def _tasks(self) -> list[str]:
         return list(dict.fromkeys(entry.task for entry in self._entries.values()))
@@ -237,7 +164,7 @@ class Store:
             table = table.set_column(
                 table.column_names.index(name), name, pyarrow.array(new, pyarrow.int64())
             )
-        with replacing(path) as temporary:
+        with replacing_durably(path) as temporary:
             parquet().write_table(table, temporary)
 
     def _row(self, entry: Entry, number: int, first: int) -> dict[str, Any]:
@@ -263,9 +190,7 @@ class Store:
     def _write_episodes(self, rows: list[dict[str, Any]]) -> None:
         import pyarrow
 
-        path = self.folder / 'meta' / 'episodes' / 'chunk-000' / 'file-000.parquet'
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with replacing(path) as temporary:
+        with replacing_durably(self.folder / EPISODES) as temporary:
             parquet().write_table(pyarrow.Table.from_pylist(rows), temporary)
 
     def _write_tasks(self, tasks: list[str]) -> None:
@@ -273,7 +198,7 @@ class Store:
 
         numbers = pyarrow.array(range(len(tasks)), pyarrow.int64())
         table = with_pandas_index(pyarrow.table({'task_index': numbers, '__index_level_0__': tasks}))
-        with replacing(self.folder / 'meta' / 'tasks.parquet') as temporary:
+        with replacing_durably(self.folder / 'meta' / 'tasks.parquet') as temporary:
             parquet().write_table(table, temporary)
 
 
@@ -306,32 +231,10 @@ def finishing(store: Store) -> Iterator[Store]:
             store.finish()
 
 
-def read_ledger(folder: Path) -> list[Entry]:
-    """Episodes that the ledger of a dataset names, in their order; none where there is no ledger."""
-    with contextlib.suppress(FileNotFoundError):
-        lines = (folder / LEDGER).read_text().splitlines()[1:]
-        try:
-            entries = {entry.slot: entry for entry in (Entry(**json.loads(line)) for line in lines)}
-        except (ValueError, TypeError) as error:
-            raise LeRobotDatasetError(f'{folder / LEDGER} is damaged ({error}); export again') from None
-        return [entry for entry in entries.values() if not entry.removed]
-    return []
-
-
 def _place(number: int) -> dict[str, int]:
     return {'chunk_index': number // CHUNK, 'file_index': number % CHUNK}
 
 
-def _difference(found: dict[str, Any], wanted: dict[str, Any]) -> str:
-    there, new = found.get('features', {}), wanted['features']
-    if there == new:
-        return ', now '.join(f'{d.get("robot_type")} at {d.get("fps")} Hz' for d in (found, wanted))
-    names = sorted(name for name in {*there, *new} if there.get(name) != new.get(name))
-    return f'columns {names}'
-
-
 def _dump(path: Path, content: dict[str, Any]) -> None:
-    with replacing(path) as temporary, open(temporary, 'w') as stream:
-        json.dump(content, stream, indent=4)
-        stream.flush()
-        os.fsync(stream.fileno())
+    with replacing_durably(path) as temporary:
+        temporary.write_text(json.dumps(content, indent=4))

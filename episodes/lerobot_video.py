@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import functools
 import io
-import os
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from apprentice.episodes.files import replacing_durably
 from apprentice.episodes.lerobot_frames import import_av
-from apprentice.robot.files import replacing
 
 KINDS = ('h264', 'av1', 'png')
 # encoders of a kind, the fast ones of a graphics card first
@@ -40,6 +39,8 @@ class EncodingError(ValueError):
 def encode_video(path: Path, images: Any, fps: float, kind: str, hardware: bool = True) -> str:
     """Write uint8 [T, H, W, 3] as one mp4 file, frame i at i / fps seconds; returns the encoder's name.
 
+    The file is on the disk when this returns.
+
     Args:
         kind: ``h264`` or ``av1``.
         hardware: take the graphics card's encoder where there is one that takes this size.
@@ -48,8 +49,8 @@ def encode_video(path: Path, images: Any, fps: float, kind: str, hardware: bool 
     """
     height, width = images.shape[1:3]
     name = encoder(kind, width, height, hardware)
-    with replacing(path) as temporary:
-        _write(temporary, images, round(fps), name)
+    with replacing_durably(path) as temporary, open(temporary, 'wb') as stream:
+        _encode(stream, images, round(fps), name)
     return name
 
 
@@ -74,13 +75,6 @@ def _works(name: str, width: int, height: int) -> bool:
     except (av.error.FFmpegError, ValueError, OSError):
         return False
     return True
-
-
-def _write(path: Path, images: Any, fps: int, name: str) -> None:
-    with open(path, 'wb') as stream:
-        _encode(stream, images, fps, name)
-        stream.flush()
-        os.fsync(stream.fileno())
 
 
 def _encode(target: Any, images: Any, fps: int, name: str) -> None:

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -11,12 +10,13 @@ from typing import Any
 
 import numpy as np
 
+from apprentice.episodes.files import replacing_durably
 from apprentice.episodes.lerobot_features import IMAGES, columns, features
+from apprentice.episodes.lerobot_ledger import Entry
 from apprentice.episodes.lerobot_meta import LeRobotDatasetError, parquet
 from apprentice.episodes.lerobot_stats import of_column, of_images
-from apprentice.episodes.lerobot_store import Entry, Store
+from apprentice.episodes.lerobot_store import Store
 from apprentice.episodes.lerobot_video import KINDS, encode_png, encode_video
-from apprentice.robot.files import replacing
 from apprentice.robot.spec import RobotSpec
 from apprentice.robot.types import Episode
 
@@ -92,10 +92,6 @@ class LeRobotWriter:
         store.commit(entry)
         return entry
 
-    def relabel(self, entry: Entry, source: dict[str, Any]) -> None:
-        """Note that the source of an episode changed in nothing that is exported."""
-        self.store.commit(dataclasses.replace(entry, source=source))
-
     def _encode(self, episode: Episode) -> dict[str, tuple[int, Any]]:
         """Feature -> (number of its file, statistics). Cameras side by side: encoders let go of the GIL."""
         store = self.store
@@ -104,7 +100,6 @@ class LeRobotWriter:
             name, images = IMAGES + camera, episode.images[camera]
             number = store.next_video(name)
             path = store.video_file(name, number)
-            path.parent.mkdir(parents=True, exist_ok=True)
             encode_video(path, images, store.fps, self.images, self.hardware)
             return name, (number, of_images(images))
 
@@ -133,8 +128,7 @@ class LeRobotWriter:
                     for i, image in enumerate(images)
                 ]
                 arrays[name] = pyarrow.array(rows, kind)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with replacing(path) as temporary:
+        with replacing_durably(path) as temporary:
             parquet().write_table(pyarrow.table(arrays), temporary)
 
     def _check(self, episode: Episode) -> None:

@@ -22,13 +22,14 @@ from mcap.stream_reader import get_chunk_data_stream
 from mcap_ros2.decoder import DecoderFactory
 from PIL import Image as Picture
 
-from apprentice.episodes.files import EpisodeFileError
+from apprentice.episodes.ending import FinalState, final_state
+from apprentice.episodes.files import METADATA, EpisodeFileError
 from apprentice.episodes.labels import read_label
 from apprentice.episodes.messages import MessageError, decode_image, nanoseconds
 from apprentice.robot.types import Outcome, Source
 
+STATE = 'episode/state'
 IMAGE, COMPRESSED = 'sensor_msgs/msg/Image', 'sensor_msgs/msg/CompressedImage'
-_RUNNING, _ENDED = 3, 4  # EpisodeState.phase
 _MESSAGE_HEAD = 9 + 22  # opcode and length of the record; channel, sequence, log and publish time
 _CHUNKS_KEPT = 4
 
@@ -70,7 +71,8 @@ class Playback:
         self._factory = DecoderFactory()
         self._chunk = lru_cache(_CHUNKS_KEPT)(self._read_chunk)
         try:
-            summary = make_reader(self._stream).get_summary()
+            reader = make_reader(self._stream)
+            summary = reader.get_summary()
             if summary is None or not summary.chunk_indexes:
                 raise EpisodeFileError(f'{self.path} has no index; let a recorder with this run_dir seal it')
             self._schemas: dict[int, Schema] = summary.schemas
@@ -79,15 +81,16 @@ class Playback:
                 for channel in summary.channels.values()
             }
             self._chunks = summary.chunk_indexes
-            self._last = self._last_state()
+            described = (record.metadata for record in reader.iter_metadata() if record.name == METADATA)
+            self._final = self._final_state(next(described, {}).get('episode_id', ''))
         except (McapError, OSError, MessageError) as error:
             self.close()
             raise EpisodeFileError(f'{self.path} cannot be played: {error}; the file is damaged') from error
         except EpisodeFileError:
             self.close()
             raise
-        state = self._last
-        self._start = nanoseconds(state.started) or nanoseconds(state.header.stamp)
+        self._last = self._final.state
+        self._start = self._final.started_ns
 
     def close(self) -> None:
         self._stream.close()
@@ -106,9 +109,7 @@ class Playback:
 
     def summary(self) -> Summary:
         """What became of the episode; reads its last part only."""
-        state, label = self._last, read_label(self.path)
-        ended = state.phase == _ENDED or state.outcome
-        recorded = Outcome(state.outcome) if ended else Outcome.ABORT
+        state, label, recorded = self._last, read_label(self.path), self._final.outcome
         length = (nanoseconds(state.ended) - self._start) * 1e-9 if nanoseconds(state.ended) else float('nan')
         return Summary(
             episode_id=state.episode_id,
@@ -215,13 +216,9 @@ class Playback:
         decoder = self._decoder(name)
         return [decoder(self._data(number, place)) for _, number, place in self._entries(name)]
 
-    def _last_state(self) -> Any:
-        running = None
-        for _, number, place in reversed(self._entries('episode/state')):
-            state = self._decoder('episode/state')(self._data(number, place))
-            if state.phase == _ENDED or state.outcome:
-                return state
-            running = running or (state if state.phase == _RUNNING else None)
-        if running is None:
-            raise EpisodeFileError(f'{self.path} holds no running episode; nothing of it was saved')
-        return running
+    def _final_state(self, wanted: str) -> FinalState:
+        """Reads from the end, so that the last part of the file is enough."""
+        places = reversed(self._entries(STATE))
+        decode = self._decoder(STATE) if STATE in self._channels else None
+        states = (decode(self._data(number, place)) for _, number, place in places if decode)
+        return final_state(states, self.path, wanted)

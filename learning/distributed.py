@@ -10,7 +10,7 @@ import contextlib
 import datetime
 import inspect
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -53,6 +53,14 @@ class Ranks:
         if self.world > 1:
             dist.all_reduce(values)
         return values
+
+    def average(self, tensors: Sequence[torch.Tensor]) -> None:
+        """The mean over all processes, in place, in one exchange; all of one type."""
+        if self.world > 1:
+            flat = torch.cat([tensor.flatten() for tensor in tensors])
+            parts = (self.total(flat) / self.world).split([tensor.numel() for tensor in tensors])
+            for tensor, part in zip(tensors, parts, strict=True):
+                tensor.copy_(part.view_as(tensor))
 
     def wait(self) -> None:
         """Until all processes are here."""

@@ -18,7 +18,7 @@ from apprentice.learning.advantage import (
 )
 from apprentice.learning.dataset import Chunks
 from apprentice.learning.fleet import split_counts
-from apprentice.learning.quarantine import alarm, sound_rows
+from apprentice.learning.quarantine import alarm, faulty_rows, sound_rows
 from apprentice.policies.spec import PolicySpec
 from apprentice.reward_models.base import RewardModelError
 from apprentice.reward_models.pipeline import RewardPipeline
@@ -177,7 +177,7 @@ class Replay:
     def _usable(self, episode: Episode) -> np.ndarray:
         """Which samples are finite and in range, bool [T]; the others are quarantined."""
         fine, name = sound_rows(episode, self.spec), episode.episode_id
-        reason = alarm(name, fine)
+        reason = alarm(name, faulty_rows(episode, self.spec))
         if reason:
             self._quarantined[name], self.alarm = len(episode), reason
             raise UnusableEpisode(reason)

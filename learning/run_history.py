@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from apprentice.episodes.ending import final_state
 from apprentice.episodes.files import EpisodeFileError
 from apprentice.episodes.join import CHUNK, EXECUTED, REWARD, STATE
 from apprentice.episodes.labels import iter_sealed, read_label
@@ -18,12 +19,10 @@ from apprentice.episodes.log_reader import LogReader
 from apprentice.episodes.messages import nanoseconds
 from apprentice.learning.report import Trial
 from apprentice.learning.statistics import wilson
-from apprentice.robot.episode_record import EndCause
 from apprentice.robot.types import Outcome, RewardKind, Source
 
 EVALUATIONS = 'evaluations.jsonl'
 LIVE, OFFLINE = 'live', 'offline'  # where an evaluation was: through the nodes, by `apprentice eval`
-_RUNNING, _ENDED = 3, 4  # EpisodeState.phase
 _PROGRESS = (RewardKind.ABS_PROGRESS, RewardKind.PROGRESS_DELTA)
 
 log = logging.getLogger(__name__)
@@ -135,20 +134,16 @@ def read_attempt(path: Path) -> Attempt:
             value = decoded.progress if math.isfinite(decoded.progress) else decoded.value
             progress[str(decoded.model)] = float(value)
     wanted = reader.metadata.get('episode_id', '') or path.stem
-    states = [state for state in states if state.episode_id == wanted]
-    running = [state for state in states if state.phase == _RUNNING]
-    if not running:
-        raise EpisodeFileError(f'{path} holds no running episode; it was not recorded by the recorder node')
-    over = [state for state in states if state.phase == _ENDED or state.outcome]
-    last, label = (over or running)[-1], read_label(path)
-    outcome = label if label is not None else Outcome(last.outcome) if over else Outcome.ABORT
+    final = final_state(reversed(states), path, wanted)
+    last, label = final.state, read_label(path)
+    outcome = final.outcome if label is None else label
     started, ended = nanoseconds(last.started), nanoseconds(last.ended)
     steps = [source for source in sources if source in (Source.POLICY, Source.HUMAN)]
     trial = Trial(
         wanted,
         int(last.seed),
         outcome.name,
-        EndCause(last.end_cause).name if over else EndCause.FAULT.name,
+        final.cause.name,
         max(0.0, (ended - started) * 1e-9),
         len(steps),
         sum(source == Source.HUMAN for source in steps),

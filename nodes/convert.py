@@ -66,11 +66,13 @@ def joint_vector(message: JointState, names: Sequence[str]) -> np.ndarray:
     return np.array([message.position[index[name]] for name in names])
 
 
-def joint_state_msg(stamp: float, names: Sequence[str], position: np.ndarray, velocity=()) -> JointState:
+def joint_state_msg(
+    stamp: float, names: Sequence[str], position: np.ndarray, velocity=(), frame_id: str = ''
+) -> JointState:
     """Joint positions (rad, m) and optional velocities as sensor_msgs/JointState."""
     message = JointState(name=list(names), position=[float(p) for p in position])
     message.velocity = [float(v) for v in velocity]
-    message.header.stamp = stamp_of(stamp)
+    message.header.stamp, message.header.frame_id = stamp_of(stamp), frame_id
     return message
 
 

@@ -127,7 +127,10 @@ class DashboardNode(Node):
                 raise runtime.StartupError(f'token_file {file}: {error.strerror}') from None
             if not token:
                 raise runtime.StartupError(f'token_file {file} is empty; put a long random word into it')
-        return Access.of_this_machine(token, list(names))
+        try:
+            return Access.of_this_machine(token.strip(), list(names))
+        except ValueError as error:
+            raise runtime.StartupError(f'dashboard: {error}') from None
 
     def close(self) -> None:
         for panel in self._panels:

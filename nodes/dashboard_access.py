@@ -17,6 +17,8 @@ import socket
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
+MAX_TOKEN_BYTES = 1024  # a page's message holds it
+
 
 @dataclass(frozen=True)
 class Asking:
@@ -43,7 +45,10 @@ class Access:
 
     @classmethod
     def of_this_machine(cls, token: str, more: list[str]) -> Access:
-        """Rules that allow this machine's own names and ``more``."""
+        """Rules that allow this machine's own names and ``more``. Raises ValueError for a token too long."""
+        size = len(token.encode())
+        if size > MAX_TOKEN_BYTES:
+            raise ValueError(f'the token has {size} bytes; give one of {MAX_TOKEN_BYTES} at most')
         own = socket.gethostname().lower()
         names = {
             own,

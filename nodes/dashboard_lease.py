@@ -74,12 +74,17 @@ class Bucket:
         self._rate, self._burst, self._clock = rate, burst, clock
         self._level, self._at = burst, clock()
 
-    def take(self) -> bool:
-        """Whether one more message is within the limit."""
+    @property
+    def empty(self) -> bool:
+        """Whether one more would exceed the limit now."""
         now = self._clock()
         self._level = min(self._burst, self._level + (now - self._at) * self._rate)
         self._at = now
-        if self._level < 1:
+        return self._level < 1
+
+    def take(self) -> bool:
+        """Whether one more message is within the limit."""
+        if self.empty:
             return False
         self._level -= 1
         return True

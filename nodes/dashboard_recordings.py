@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections import OrderedDict
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -35,6 +36,7 @@ from apprentice.nodes.recorded_topics import profile
 from apprentice.robot.spec import RobotSpec
 
 MAX_LISTED = 200
+MAX_DETAILS = 16  # kept; some hundred kB each
 
 
 class Recordings(Panel):
@@ -53,6 +55,7 @@ class Recordings(Panel):
         self._revision = 0
         self._last = ('', 0)
         self._rows: dict[Path, tuple[Any, dict[str, Any]]] = {}
+        self._known: OrderedDict[Path, dict[str, Any]] = OrderedDict()  # details; sealed files never change
         node.create_subscription(String, 'recorder/sealed', self._on_sealed, profile(True, True, 50))
         node.create_subscription(EpisodeState, 'episode/state', self._on_episode, qos.STATE)
         self.routes: Mapping[str, Handler] = {
@@ -127,6 +130,14 @@ class Recordings(Panel):
         }
 
     def _details(self, playback: Playback) -> dict[str, Any]:
+        path = playback.path
+        if path not in self._known:
+            self._known[path] = self._read_details(playback)
+            while len(self._known) > MAX_DETAILS:
+                self._known.popitem(last=False)
+        return self._known[path]
+
+    def _read_details(self, playback: Playback) -> dict[str, Any]:
         series: dict[str, list[tuple[float, float]]] = {}
         for sample in playback.samples():
             time_s = playback.seconds(sample.t1)

@@ -21,7 +21,7 @@ from aiohttp import WSMsgType, web
 from apprentice.nodes.dashboard_access import Access, Asking, is_loopback
 from apprentice.nodes.dashboard_clients import Client, Clients, keep_fresh
 from apprentice.nodes.dashboard_lease import Bucket, Lease
-from apprentice.nodes.dashboard_panels import Action, Panel, Press
+from apprentice.nodes.dashboard_panels import Action, Handler, Panel, Press
 
 KINDS = {'.js': 'text/javascript', '.css': 'text/css', '.html': 'text/html'}
 HEADERS = {
@@ -33,6 +33,7 @@ HEADERS = {
 }
 MAX_PAGES = 16  # of other machines; as many again of this one, so that strangers cannot lock it out
 MAX_MESSAGE_BYTES = 4096
+MAX_WORKING = 8  # requests that cost, at a time: anybody may ask
 LEASE_LOOK_S = 0.5
 
 
@@ -79,6 +80,8 @@ class Server:
         self._lease = Lease()
         self._told: tuple[int, str] | None = None
         self._requests: dict[str, Bucket] = {}
+        self._guesses: dict[str, Bucket] = {}  # wrong tokens; by peer: connecting anew does not help
+        self._working = 0
         self._numbers = itertools.count(1)
         self._loop = asyncio.new_event_loop()
         self._stopped = asyncio.Event()
@@ -123,7 +126,7 @@ class Server:
         for path in self._files:
             application.router.add_get(path, self._file)
         for path, handler in self._routes.items():
-            application.router.add_get(path, handler)
+            application.router.add_get(path, partial(self._work, handler))
         application.router.add_get('/ws', self._websocket)
         runner = web.AppRunner(application, access_log=None, handle_signals=False, shutdown_timeout=1.0)
         await runner.setup()
@@ -144,9 +147,7 @@ class Server:
         refusal = self._access.watch_refusal(asking, websocket)
         if refusal:
             raise web.HTTPForbidden(text=refusal)
-        if len(self._requests) > 256:
-            self._requests.clear()
-        if not self._requests.setdefault(asking.peer, Bucket(60.0, 120.0)).take():
+        if not _bucket(self._requests, asking.peer, 60.0, 120.0).take():
             raise web.HTTPTooManyRequests(text='too many requests; wait a second')
         response = await handler(request)
         if not response.prepared:
@@ -156,6 +157,16 @@ class Server:
     async def _file(self, request: web.Request) -> web.Response:
         kind = self._kinds[request.path]
         return web.Response(body=self._files[request.path], content_type=kind, charset='utf-8')
+
+    async def _work(self, handler: Handler, request: web.Request) -> web.StreamResponse:
+        """A panel's route, unless too many are being answered."""
+        if self._working >= MAX_WORKING:
+            raise web.HTTPServiceUnavailable(text='busy; ask again in a second', headers={'Retry-After': '1'})
+        self._working += 1
+        try:
+            return await handler(request)
+        finally:
+            self._working -= 1
 
     async def _websocket(self, request: web.Request) -> web.StreamResponse:
         asking = _asking(request)
@@ -225,12 +236,16 @@ class Server:
                 self._on_press(action, Press(client.number, client.name, fields, answer))
 
     def _identify(self, client: Client, fields: Mapping[str, Any]) -> None:
-        """A page says whose it is, and its token. A wrong token costs a second of silence."""
-        texts = {name: str(fields.get(name) or '')[:100].strip() for name in ('token', 'key', 'name')}
-        client.key, client.name = texts['key'], texts['name'][:40] or client.name
-        client.refusal = self._access.control_refusal(client.asking, texts['token'])
-        if client.refusal and texts['token']:
-            client.messages = Bucket(1.0, 1.0)  # guessing is slow from now on
+        """A page says whose it is, and its token. After a few wrong tokens each costs its peer a second."""
+        token, key, name = (str(fields.get(name) or '').strip() for name in ('token', 'key', 'name'))
+        client.key, client.name = key[:100], name[:40] or client.name
+        guesses = _bucket(self._guesses, client.asking.peer, 1.0, 3.0)
+        if token and guesses.empty:
+            client.refusal = 'view only: too many wrong tokens; wait a few seconds, then enter it again'
+        else:
+            client.refusal = self._access.control_refusal(client.asking, token)
+            if client.refusal and token:
+                guesses.take()
         client.put('you', json.dumps({'type': 'you', **self._about(client)}))
         holder = self._lease.holder
         if holder and holder.client == client.number:
@@ -269,6 +284,13 @@ class Server:
         while True:
             await asyncio.sleep(LEASE_LOOK_S)
             self._tell()
+
+
+def _bucket(buckets: dict[str, Bucket], peer: str, rate: float, burst: float) -> Bucket:
+    """The bucket of a peer; those of all are forgotten before they become many."""
+    if len(buckets) > 256:
+        buckets.clear()
+    return buckets.setdefault(peer, Bucket(rate, burst))
 
 
 def _asking(request: web.Request) -> Asking:

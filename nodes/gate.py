@@ -22,7 +22,7 @@ from trajectory_msgs.msg import JointTrajectory
 
 from apprentice.nodes import convert, qos
 from apprentice.nodes.robot_file import load_robot
-from apprentice.nodes.runtime import Diagnostics, StartupError, parameter, run, wall_timer
+from apprentice.nodes.runtime import Diagnostics, StartupError, other_publishers, parameter, run, wall_timer
 from apprentice.robot.gate import Gate, GateConfig, Tick
 from apprentice.robot.limits import CLAMP_NAMES
 from apprentice.robot.lockstep import LockstepWait
@@ -174,7 +174,8 @@ class GateNode(Node):
         except convert.MessageError as error:
             self.get_logger().warning(f'human/command ignored: {error}', throttle_duration_sec=2.0)
             return
-        problem = self.gate.on_human(target, convert.seconds(message.header.stamp), self._now())
+        header = message.header
+        problem = self.gate.on_human(target, convert.seconds(header.stamp), self._now(), header.frame_id)
         if problem:
             self.get_logger().warning(f'human/command ignored: {problem}', throttle_duration_sec=2.0)
         self._after_input()
@@ -199,22 +200,10 @@ class GateNode(Node):
         self.create_service(Trigger, name, serve)
 
     def _arm(self, now: float) -> tuple[bool, str]:
-        others = self._other_publishers()
+        others = other_publishers(self, self._command_publisher.topic_name)
         if others:
-            return False, f'{others} on {self._command_publisher.topic_name}: {_ALONE}'
+            return False, f'another publisher ({others}) on {self._command_publisher.topic_name}: {_ALONE}'
         return self.gate.arm(now)
-
-    def _other_publishers(self) -> str:
-        """Names of other nodes that publish robot commands; '' when the gate is alone."""
-        topic = self._command_publisher.topic_name
-        if self.count_publishers(topic) <= 1:
-            return ''
-        infos = self.get_publishers_info_by_topic(topic)
-        here = (self.get_name(), self.get_namespace())
-        names = [f'{i.node_namespace.rstrip("/")}/{i.node_name}' for i in infos]
-        if here in [(i.node_name, i.node_namespace) for i in infos]:
-            names.remove(f'{here[1].rstrip("/")}/{here[0]}')
-        return f'another publisher ({", ".join(names)})'
 
     def _try_arm_on_start(self) -> None:
         armed, message = self._arm(self._now())
@@ -283,10 +272,10 @@ class GateNode(Node):
 
     def _supervise(self) -> None:
         """Ten times a second of wall time: watch the command topic, arm on start, repeat the state."""
-        others = self._other_publishers()
+        others = other_publishers(self, self._command_publisher.topic_name)
         self._foreign = bool(others)
         if others:
-            self.gate.hold(f'{others} on the command topic: {_ALONE}', self._now())
+            self.gate.hold(f'another publisher ({others}) on the command topic: {_ALONE}', self._now())
         if self._arm_on_start and not self._lockstep:
             self._try_arm_on_start()
         self._publish_state()

@@ -5,12 +5,12 @@ from __future__ import annotations
 
 from apprentice_interfaces.msg import ControlState
 from rclpy.node import Node
-from sensor_msgs.msg import JointState
 
 from apprentice.nodes import qos
 from apprentice.nodes.robot_file import load_simulated
 from apprentice.nodes.runtime import Diagnostics, parameter, run
-from apprentice.nodes.teleop_drive import TeleopDrive
+from apprentice.nodes.teleop_commands import HumanCommands
+from apprentice.nodes.teleop_drive import TeleopDrive, device_names
 from apprentice.robot.types import ControlMode
 
 
@@ -35,13 +35,13 @@ class TeleopNode(Node):
         rate = parameter(self, 'rate_hz', 0.0, 'rate of joint states; 0 takes the robot file', 0.0, 1000.0)
         rate = rate or self.spec.control_hz
         self.mode = ControlMode.DISARMED
-        publisher = self.create_publisher(JointState, 'human/command', qos.SENSOR_PUBLISHER)
+        commands = HumanCommands(self, self.spec, drives=bool(person or device_names(devices)))
         self._person = None
         if person:
             from apprentice.nodes.teleop_person import PersonDriver
 
-            self._person = PersonDriver(self, self.spec, publisher, person, rate)
-        self._drive = TeleopDrive(self, self.spec, publisher, devices, rate, self._tell_person)
+            self._person = PersonDriver(self, self.spec, commands, person, rate)
+        self._drive = TeleopDrive(self, self.spec, commands, devices, rate, self._tell_person)
         self.create_subscription(ControlState, 'gate/state', self._on_gate, qos.STATE)
         Diagnostics(self, self._report, self.spec.name)
 

@@ -9,23 +9,20 @@ from collections import Counter
 from collections.abc import Callable
 from functools import partial
 
-import numpy as np
-from apprentice_interfaces.msg import ExecutedCommand
 from rclpy.node import Node
-from rclpy.publisher import Publisher
 from rclpy.task import Future
-from sensor_msgs.msg import JointState
 from std_msgs.msg import String
 from std_srvs.srv import SetBool, Trigger
 
-from apprentice.nodes import convert, qos
+from apprentice.nodes import qos
 from apprentice.nodes.runtime import StartupError, wall_timer
+from apprentice.nodes.teleop_commands import HumanCommands
 from apprentice.nodes.teleop_devices.device import Device
+from apprentice.nodes.teleop_stream import TargetStream
 from apprentice.robot.parts import load_part
 from apprentice.robot.spec import RobotFileError, RobotSpec
 from apprentice.robot.teleop import Chain, TeleopCommand
 from apprentice.robot.teleop_control import Action, DeviceArbiter
-from apprentice.robot.teleop_mapper import ClutchedMapper
 from apprentice.robot.teleop_mapping import DeviceMapping, MappingError
 from apprentice.robot.types import ControlMode
 
@@ -50,37 +47,32 @@ class TeleopDrive:
         self,
         node: Node,
         spec: RobotSpec,
-        publisher: Publisher,
+        commands: HumanCommands,
         devices: str,
         rate_hz: float,
         taken: Callable[[], None],
     ) -> None:
-        self._node, self._spec, self._publisher = node, spec, publisher
-        self._logger, self._simulated = node.get_logger(), bool(node.get_parameter('use_sim_time').value)
-        self._taken = taken
+        self._node, self._spec, self._commands = node, spec, commands
+        self._logger, self._taken = node.get_logger(), taken
         self._mode, self._taken_at = ControlMode.DISARMED, 0.0
         self._newest_id = self._id_before = 0
         self._granted: int | None = None  # id that the gate answered to the press
         self._own_id: int | None = None  # of the takeover, once the gate says HUMAN
         self.occupied = False
-        self._target = spec.vector('home')
-        self._joints: JointState | None = None
-        self._executed: ExecutedCommand | None = None
-        self._stamp, self._period = -1e9, 1.0 / rate_hz
         self._answers: list[tuple[str, int, Future]] = []
         self._counts: Counter[str] = Counter()
-        mappings = [_mapping(name) for name in _names(devices)]
+        mappings = [_mapping(name) for name in device_names(devices)]
         if len({mapping.name for mapping in mappings}) < len(mappings):
             raise StartupError(f'device:={devices}: two mappings have the same name')
-        self._mapper = ClutchedMapper(spec, self._chain() if mappings else None)
+        chain = self._chain() if mappings else None
+        self._stream = TargetStream(node, spec, commands, chain, rate_hz, self._driver)
+        self._mapper = self._stream.mapper
         self._arbiter = DeviceArbiter({mapping.name: mapping.timeout_s for mapping in mappings})
         self._control = node.create_client(SetBool, 'gate/request_control')
         self._stop = node.create_client(Trigger, 'gate/stop')
         self._end = node.create_client(SetBool, 'episode/end')
         self._abort = node.create_client(Trigger, 'episode/abort')
         self._events = node.create_publisher(String, 'teleop/event', qos.LOG)
-        node.create_subscription(JointState, spec.joint_states_topic, self._on_joints, qos.SENSOR)
-        node.create_subscription(ExecutedCommand, 'gate/executed', self._on_executed, qos.SENSOR)
         self._devices: dict[str, Device] = {}
         for mapping in mappings:
             self._devices[mapping.name] = self._make(mapping)
@@ -110,10 +102,11 @@ class TeleopDrive:
         if self._granted is None or self._mode != ControlMode.HUMAN or self._newest_id < self._granted:
             return
         self._own_id = self._granted
-        self._engage()
-        if self._simulated and self._joints is not None:
-            # it may have overtaken this message, and in lock-step the next one waits for our answer
-            self._on_joints(self._joints)
+        self._stream.engage()
+        self._stream.again()
+
+    def _driver(self) -> tuple[TeleopCommand | None, bool]:
+        return self._arbiter.command, self._own_id is not None
 
     def _chain(self) -> Chain | None:
         try:
@@ -196,15 +189,18 @@ class TeleopDrive:
         self._own_id, self._granted = self._newest_id if goes_on else None, None
         self._id_before, self._taken_at = self._newest_id, time.monotonic()
         self._counts['takeovers'] += 1
-        if self._joints is None:
+        others = self._commands.driven_elsewhere() if goes_on else ''
+        if others:
+            self._drop(f'{others} may be driving, and one node drives at a time: let go there first')
+            return
+        if self._stream.joints is None:
             self._drop(f'no joint state has arrived on {self._spec.joint_states_topic}')
             return
         self.occupied = True
         self._taken()
         self._logger.info(f'{self._arbiter.owner} takes over')
-        self._engage()
-        if not self._simulated:  # in lock-step a command answers a joint state, and that one has its answer
-            self._publish(convert.now(self._node))
+        self._stream.engage()
+        self._stream.first()
         self._call(self._control, SetBool.Request(data=True), 'takeover')
 
     def _drop(self, reason: str) -> None:
@@ -227,54 +223,6 @@ class TeleopDrive:
         if what == 'takeover':
             self._drop(f'{client.srv_name} is not there')
 
-    # the stream
-
-    def _on_executed(self, message: ExecutedCommand) -> None:
-        self._executed = message
-
-    def _on_joints(self, message: JointState) -> None:
-        self._joints = message
-        if not self.holding or not self._mapper.engaged:
-            return
-        stamp = convert.seconds(message.header.stamp)
-        now = stamp if self._simulated else convert.now(self._node)
-        dt = now - self._stamp
-        if not self._simulated and 0 < dt < 0.7 * self._period:
-            return  # a driver that is faster than the gate
-        measured = self._measured()
-        command = self._arbiter.command
-        if measured is None or command is None:
-            return
-        if self._own_id is not None:
-            self._target = self._mapper.step(command, measured, dt)
-            if self._mapper.notice:
-                self._logger.warning(self._mapper.notice, throttle_duration_sec=1.0)
-        self._publish(now)
-
-    def _engage(self) -> None:
-        measured = self._measured()
-        if measured is not None:
-            executed = self._executed
-            known = executed is not None and len(executed.executed) == self._spec.dim
-            setpoint = np.array(executed.executed, np.float64) if executed is not None and known else None
-            self._target = self._mapper.engage(measured, setpoint)
-            self._stamp = convert.now(self._node)
-
-    def _measured(self) -> np.ndarray | None:
-        if self._joints is None:
-            return None
-        try:
-            measured = convert.joint_vector(self._joints, self._spec.joint_names)
-        except convert.MessageError as error:
-            self._logger.error(str(error), throttle_duration_sec=5.0)
-            return None
-        return measured if np.all(np.isfinite(measured)) else None
-
-    def _publish(self, stamp: float) -> None:
-        self._stamp = stamp
-        self._counts['commands'] += 1
-        self._publisher.publish(convert.joint_state_msg(stamp, self._spec.joint_names, self._target))
-
     # state
 
     def problems(self) -> dict[str, str]:
@@ -289,6 +237,7 @@ class TeleopDrive:
             'driven_by': self._arbiter.owner or 'nobody',
             'motion': 'tool' if self._mapper.cartesian else 'joints',
             'last_release': self._arbiter.reason,
+            'commands': self._stream.count,
             **self._counts,
             **{f'missing_{name}': text for name, text in self.problems().items()},
         }
@@ -299,7 +248,8 @@ class TeleopDrive:
             device.close()
 
 
-def _names(devices: str) -> list[str]:
+def device_names(devices: str) -> list[str]:
+    """The mappings that the parameter ``device`` names."""
     names = [name.strip() for name in devices.split(',')]
     return [name for name in names if name and name != 'none']
 

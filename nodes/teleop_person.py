@@ -8,7 +8,6 @@ import math
 import numpy as np
 from apprentice_interfaces.msg import EpisodeState, GuidanceState, RewardSample
 from rclpy.node import Node
-from rclpy.publisher import Publisher
 from rclpy.task import Future
 from sensor_msgs.msg import JointState
 from std_srvs.srv import SetBool
@@ -17,6 +16,7 @@ from visualization_msgs.msg import MarkerArray
 from apprentice.nodes import convert, qos
 from apprentice.nodes.runtime import parameter
 from apprentice.nodes.sim_poses import object_poses
+from apprentice.nodes.teleop_commands import HumanCommands
 from apprentice.robot.chunk import next_setpoint
 from apprentice.robot.guidance import AdviceKind
 from apprentice.robot.parts import load_part
@@ -33,9 +33,9 @@ class PersonDriver:
     """
 
     def __init__(
-        self, node: Node, spec: RobotSpec, publisher: Publisher, person: str, rate_hz: float
+        self, node: Node, spec: RobotSpec, commands: HumanCommands, person: str, rate_hz: float
     ) -> None:
-        self._node, self.spec, self._publisher = node, spec, publisher
+        self._node, self.spec, self._stream = node, spec, commands
         self.mode = ControlMode.DISARMED
         self._takeovers = self._commands = 0
         self._progress = 0.0
@@ -172,7 +172,7 @@ class PersonDriver:
         if followed:
             self._setpoint = followed[0]
         self._commands += 1
-        self._publisher.publish(convert.joint_state_msg(now, self.spec.joint_names, self._setpoint))
+        self._stream.publish(now, self._setpoint)
 
     def _request(self, take: bool) -> None:
         """Press takeover or release; a press that is still unanswered is not repeated."""

@@ -95,6 +95,8 @@ class Gate(Arbiter):
         self._human: np.ndarray | None = None
         self._human_times = (-math.inf, -math.inf)
         self._human_fresh = -math.inf  # last tick at which the person's command could be followed
+        self._human_source = ''  # who sent the newest of them
+        self._driver: str | None = None  # whose commands this takeover follows; None: nobody's yet
         self._last_seq: int | None = None
         self._last_tick = -math.inf
         self._window_steps = max(1, round(self.config.clamp_window_s / self.period))
@@ -138,15 +140,24 @@ class Gate(Arbiter):
         self._go('plan', now, '')
         return ''
 
-    def on_human(self, target: np.ndarray, stamp: float, now: float) -> str:
+    def on_human(self, target: np.ndarray, stamp: float, now: float, source: str = '') -> str:
         """A person's joint target [dim]; the stream itself is the dead-man. Returns '' or why it is ignored.
 
-        ``stamp`` 0 means that the device does not stamp: then the time of receipt alone counts.
+        ``stamp`` 0 means that the device does not stamp: then the time of receipt alone counts. ``source``
+        tells senders apart: a takeover belongs to the one who streams as it begins, or else to the first
+        to stream in it, until it ends. Two would move the robot by turns.
         """
+        if self._driver not in (None, source):
+            self.refused['driver'] += 1
+            names = [name or 'a sender without a name' for name in (source, self._driver)]
+            return f'driver: {names[0]} sends while {names[1]} drives; one at a time, let go there first'
         if target.shape != (self.spec.dim,) or not np.all(np.isfinite(target)):
             self.clamped[CLAMP_NONFINITE] += 1
             return 'nonfinite: the human command is not finite; check the teleoperation device'
         self._human, self._human_times = np.array(target, np.float64), (stamp or now, now)
+        self._human_source = source
+        if self.mode == ControlMode.HUMAN:
+            self._driver = source
         return ''
 
     def arm(self, now: float) -> tuple[bool, str]:
@@ -289,9 +300,13 @@ class Gate(Arbiter):
             )
 
     def _go(self, event: str, now: float, reason: str) -> bool:
-        epoch = self.epoch
+        epoch, before = self.epoch, self.mode
         if not super()._go(event, now, reason):
             return False
+        if before == ControlMode.HUMAN:  # what came before is of that takeover
+            self._human_times = (-math.inf, -math.inf)
+        begins = self.mode == ControlMode.HUMAN and self.human_ready(now)
+        self._driver = self._human_source if begins else None
         self._window.clear()
         self._human_fresh = now
         if self.epoch != epoch:

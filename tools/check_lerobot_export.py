@@ -27,7 +27,7 @@ def expectations(run: str, dataset: Path, target: Path) -> None:
     """What the logs say, in the order of the dataset, as one file of arrays."""
     from apprentice.episodes.facts import recorded_spec, sealed_files
     from apprentice.episodes.join import read_episode
-    from apprentice.episodes.lerobot_store import read_ledger
+    from apprentice.episodes.lerobot_ledger import read_ledger
 
     files = {path.name: path for path in sealed_files([run])}
     entries = read_ledger(dataset)

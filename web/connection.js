@@ -13,6 +13,27 @@ export function remember(store, name, value) {
   try { store.setItem(name, value); } catch { /* private mode: asked again next time */ }
 }
 
+/** The node's answer to a GET; while it is busy with others' requests it is asked again, some seconds long. */
+export async function ask(path) {
+  for (let left = 8; ; left--) {
+    const response = await fetch(path);
+    if (response.status !== 503 || !left) return response;
+    await new Promise(done => setTimeout(done, 400 + 400 * Math.random()));
+  }
+}
+
+/** Load a picture into an <img>; rejects where there is none. */
+export async function picture(image, path) {
+  const response = await ask(path);
+  if (!response.ok) throw new Error(await response.text());
+  const url = URL.createObjectURL(await response.blob());
+  try {
+    await new Promise((done, failed) => { image.onload = done; image.onerror = failed; image.src = url; });
+  } finally {
+    URL.revokeObjectURL(url);
+  }
+}
+
 function tabKey() {  // a reloaded tab is known by it, and gets the controls back
   let key = recall(sessionStorage, 'key');
   if (!key) {
@@ -22,8 +43,14 @@ function tabKey() {  // a reloaded tab is known by it, and gets the controls bac
   return key;
 }
 
+/** The token of #token=... as it stands there: + is a plus (base64 has them), %20 a space. */
+function linkedToken() {
+  const found = /(?:^#|&)token=([^&]*)/.exec(location.hash)?.[1] || '';
+  try { return decodeURIComponent(found); } catch { return found; }  // a % that stands for itself
+}
+
 // #token=... of a link is kept in this tab and taken out of the address bar; it never reaches a server's log
-const linked = new URLSearchParams(location.hash.slice(1)).get('token');
+const linked = linkedToken();
 if (linked) {
   remember(sessionStorage, 'token', linked);
   history.replaceState(null, '', location.pathname + location.search);

@@ -9,6 +9,8 @@ let state = null, controls = { client: null, name: null };
 export const mine = () => controls.client !== null && controls.client === connection.client;
 /** Whether this page may do something that needs the controls: it has them, or they are free. */
 export const mayControl = () => connection.live && !connection.refusal && (controls.client === null || mine());
+/** Why this page may only watch, in a few words; '' if it may control. */
+export const whoBlocks = () => connection.refusal ? 'you watch' : controls.client !== null && !mine() ? `${controls.name} has the controls` : '';
 
 function act(button) {
   if (button.disabled) return;
@@ -39,7 +41,7 @@ function setButtons() {
 
 function showControls() {
   const free = controls.client === null, refused = Boolean(connection.refusal);
-  text('holder', refused ? 'you watch' : mine() ? 'you have the controls' : free ? 'controls are free' : `${controls.name} has the controls`);
+  text('holder', whoBlocks() || (mine() ? 'you have the controls' : 'controls are free'));
   $('holder').dataset.who = mine() ? 'me' : free ? 'nobody' : 'other';
   $('holder').title = connection.refusal;
   $('take').hidden = refused || !free;

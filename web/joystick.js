@@ -1,8 +1,9 @@
 // Copyright 2026 The Apprentice authors. SPDX-License-Identifier: Apache-2.0
 // Driving by touch, mouse and keys. Holding on is the dead-man: while a stick, a gripper button or H is held
 // the page sends twenty messages a second; letting go, losing the focus, the connection or sight ends it.
+// Every message carries the newest clock of the node, so that the node knows how old the picture is that we act on.
 import { connection } from './connection.js';
-import { mayControl } from './controls.js';
+import { mayControl, whoBlocks } from './controls.js';
 import { $, text } from './text.js';
 
 const PERIOD_MS = 50;
@@ -14,7 +15,7 @@ const MOVES = {                // key -> [part, axis, value]; robot's base: x fo
   arrowup: ['linear', 0, 1], arrowdown: ['linear', 0, -1], arrowleft: ['linear', 1, 1], arrowright: ['linear', 1, -1],
   pageup: ['linear', 2, 1], pagedown: ['linear', 2, -1], ',': ['angular', 2, 1], '.': ['angular', 2, -1],
 };
-let timer = 0, deaf = false;   // deaf: the node refused; wait until everything is let go
+let clock = null, timer = 0, deaf = false;   // deaf: the node refused; wait until everything is let go
 
 const held = () => !deaf && (sticks.some(stick => stick.pointer !== null) || grips.size > 0 || keys.has('h'));
 const wanted = () => sticks.some(stick => stick.pointer !== null) || grips.size > 0 || keys.has('h');
@@ -36,7 +37,7 @@ function command() {
 
 function tick() {
   if (!held() || !mayControl()) return stop();
-  connection.send('drive', { held: true, ...command() });
+  connection.send('drive', { held: true, clock, ...command() });
 }
 
 function update() {
@@ -80,8 +81,9 @@ function makeStick(node) {
     place(stick, (event.clientX - stick.origin[0]) / radius, -(event.clientY - stick.origin[1]) / radius);
   };
   node.addEventListener('pointerdown', event => {
-    if (stick.pointer !== null || event.button > 0 || !mayControl()) return;
+    if (stick.pointer !== null || event.button > 0) return;
     event.preventDefault();
+    if (!mayControl()) return;
     stick.pointer = event.pointerId;
     node.setPointerCapture(event.pointerId);
     stick.origin = [event.clientX, event.clientY];
@@ -122,6 +124,7 @@ function onKey(event, down) {
     if (known) update();
     return;
   }
+  if (key === 'meta') letGo();  // macOS sends no keyup of other keys while it is held
   if (event.target instanceof HTMLInputElement && event.target.type !== 'range') return;
   if (event.ctrlKey || event.metaKey || event.altKey) return;
   if (key === 'h' || keys.has('h') && (key in MOVES || key === 'o' || key === 'l')) {
@@ -130,6 +133,15 @@ function onKey(event, down) {
     pressed.set(event.code, key);
     update();
   }
+}
+
+/** Why nothing here drives, if so: on the sticks for the eye and for screen readers, and in words. */
+function showLock() {
+  const why = whoBlocks();
+  $('drive').dataset.locked = Boolean(why);
+  for (const { node } of sticks) node.setAttribute('aria-disabled', Boolean(why));
+  for (const button of [$('grip-open'), $('grip-close')]) button.disabled = !mayControl();
+  return why;
 }
 
 export function startJoystick() {
@@ -147,12 +159,12 @@ export function startJoystick() {
   document.addEventListener('click', event => { if (event.target.closest('#stop')) letGo(); });
   connection.on('live', live => { if (!live) letGo(); });
   connection.on('reply', message => { if (message.action === 'drive' && !message.ok) stop(); });
-  connection.on('controls', () => { if (!mayControl()) letGo(); });
+  connection.on('controls', () => { showLock(); if (!mayControl()) letGo(); });
   connection.on('state', ({ drive, gate }) => {
+    clock = drive.clock;
     const driving = drive.client !== null && gate?.mode === 'HUMAN';
     $('drive').dataset.driving = driving;
-    for (const button of [$('grip-open'), $('grip-close')]) button.disabled = !mayControl();
-    text('drive-note', !drive.listened ? 'no teleop node listens: start one to drive from here'
-      : driving ? 'you hold the robot: letting go gives it back' : drive.client !== null ? 'waiting for the gate' : 'hold a stick, or hold H and use the arrow keys');
+    text('drive-note', showLock() || (!drive.listened ? 'no teleop node listens: start one to drive from here'
+      : driving ? 'you hold the robot: letting go gives it back' : drive.client !== null ? 'waiting for the gate' : 'hold a stick, or hold H and use the arrow keys'));
   });
 }

@@ -1,7 +1,7 @@
 // Copyright 2026 The Apprentice authors. SPDX-License-Identifier: Apache-2.0
 // Asks a person: which of two clips is better, or whether an episode succeeded. The node says what (state.asking).
 
-import { connection, recall, remember } from '/connection.js';
+import { connection, picture, recall, remember } from '/connection.js';
 import { $, make, percent, text, toast } from '/text.js';
 
 const FRAMES = { pair: 16, episode: 32 };
@@ -14,7 +14,7 @@ const KEYS = {
 
 let shown = null;             // the question on the page
 let newest = null;            // the question the node asks
-let sides = [];               // [{ figure, clips: [{ canvas, strip }], time }]
+let sides = [];               // [{ figure, clips: [{ canvas, strip, here }], time }]
 let answered = [];            // earlier questions of this page, newest last
 let sent = null;              // id that was answered and not confirmed yet
 let revisiting = false;       // an earlier question is on the page
@@ -40,14 +40,14 @@ function load(question) {
       const query = new URLSearchParams({
         id: stretch.episode, camera, begin: stretch.begin, end: stretch.end, count: FRAMES[question.kind],
       });
-      strip.onload = () => {
+      const clip = { canvas, strip, here: false };
+      picture(strip, `/api/strip?${query}`).then(() => {
         canvas.width = strip.width;
         canvas.height = Math.round(strip.height / FRAMES[question.kind]);
-      };
-      strip.onerror = () => canvas.replaceWith(make('p', { className: 'broken' }, `no pictures of ${camera} from ${stretch.episode}`));
-      strip.src = `/api/strip?${query}`;
+      }).catch(() => canvas.replaceWith(make('p', { className: 'broken' }, `no pictures of ${camera} from ${stretch.episode}`)))
+        .finally(() => { clip.here = true; });
       figure.append(canvas);
-      return { canvas, strip };
+      return clip;
     });
     const time = make('div', { className: 'time' });
     figure.append(time);
@@ -64,8 +64,7 @@ function draw(now) {
   requestAnimationFrame(draw);
   if (!shown || !playing) return;
   const clips = sides.flatMap(side => side.clips);
-  const there = clips.every(clip => clip.strip.complete);
-  if (!there) return;
+  if (!clips.every(clip => clip.here)) return;
   began = began || now;
   const length = seconds(shown) * 1000, count = FRAMES[shown.kind];
   const at = (now - began) % (length + HOLD_MS);
@@ -169,8 +168,9 @@ connection.on('state', state => {
 });
 connection.on('reply', message => {
   if (message.action === 'answer' && sent) confirmed(message.ok, message.message);
+  if (message.action === 'stop') toast(`stop: ${message.message}`, message.ok);
 });
-connection.on('hello', hello => { $('home').hidden = Boolean(hello.alone); });
+connection.on('hello', hello => { $('home').hidden = $('stop').hidden = Boolean(hello.alone); });  // alone: no robot is there
 connection.on('live', live => { document.body.dataset.connected = live; });
 
 addEventListener('keydown', event => {
@@ -184,6 +184,10 @@ addEventListener('keydown', event => {
 });
 for (const button of document.querySelectorAll('.answers button')) button.addEventListener('click', () => answer(button.dataset.answer));
 for (const name of ['left', 'right']) $(name).addEventListener('click', () => { if (shown?.kind === 'pair') answer(name); });
+$('stop').addEventListener('click', () => {
+  $('stop').blur();  // the space bar must not press it too
+  if (!connection.send('stop')) toast('stop: not connected, the robot did not hear it', false);
+});
 $('undo').addEventListener('click', undo);
 $('pause').addEventListener('click', pause);
 $('person').value = recall(localStorage, 'name');

@@ -1,7 +1,7 @@
 // Copyright 2026 The Apprentice authors. SPDX-License-Identifier: Apache-2.0
 // Recorded episodes: the list, and one of them to scrub through, with who drove and the curves; relabelling.
 import { Chart } from './chart.js';
-import { connection } from './connection.js';
+import { ask, connection, picture } from './connection.js';
 import { mayControl } from './controls.js';
 import { $, make, outcomeTag, percent, shown, text, toast } from './text.js';
 
@@ -9,7 +9,7 @@ const player = { row: null, length: 0, time: 0, playing: false, cameras: [], las
 let episodes = [], revision = -1, visible = false, chart = null, loading = false;
 
 async function get(path) {
-  const response = await fetch(path);
+  const response = await ask(path);
   if (!response.ok) throw new Error(await response.text());
   return response.json();
 }
@@ -96,8 +96,7 @@ function load(camera) {  // one picture at a time a camera, then the newest wish
   camera.wanted = null;
   camera.busy = true;
   const done = () => { camera.busy = false; camera.image.dataset.time = time; load(camera); };
-  camera.image.onload = camera.image.onerror = done;
-  camera.image.src = url;
+  picture(camera.image, url).then(done, done);
 }
 
 function pause() {

@@ -42,6 +42,7 @@ export function outcomeTag(node, outcome) {
 /** A short message at the edge of the page. */
 export function toast(message, ok) {
   const node = make('div', { className: ok ? 'toast' : 'toast bad' }, `${ok ? '' : '✗ '}${message}`);
+  if ($('toasts').lastChild?.textContent === node.textContent) $('toasts').lastChild.remove();  // said once is enough
   $('toasts').append(node);
   while ($('toasts').children.length > 3) $('toasts').firstChild.remove();
   setTimeout(() => node.remove(), ok ? 3000 : 7000);

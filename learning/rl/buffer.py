@@ -17,7 +17,7 @@ import numpy as np
 import torch
 
 from apprentice.learning.advantage import AdvantageConfig
-from apprentice.learning.quarantine import LIMIT, alarm, sound_rows
+from apprentice.learning.quarantine import LIMIT, alarm, faulty_rows
 from apprentice.learning.rl.base import ChunkBatch, Sizes
 from apprentice.learning.rl.features import Moments, compose
 from apprentice.learning.rl.table import Table
@@ -283,8 +283,8 @@ class ChunkBuffer:
         name, self._quarantined[key] = episode.episode_id, bad
         if bad:
             log.warning('%s: %d of %d transitions are not finite or far out; left out', name, bad, count)
-        sound = sound_rows(episode, self.spec, self.limit) & np.isfinite(found.reward)
-        self.alarm = alarm(name, sound) or self.alarm
+        faulty = faulty_rows(episode, self.spec, self.limit) | ~np.isfinite(found.reward)
+        self.alarm = alarm(name, faulty) or self.alarm
 
     def share(self, shares: dict[str, float]) -> None:
         """Draw robots by their shares; episode ids begin with robot and slash. Empty: uniform."""

@@ -15,8 +15,11 @@ from typing import Any
 import torch
 from torch import nn
 
+from apprentice.learning.distributed import Ranks
 from apprentice.learning.rl.base import ChunkBatch, Sizes
 from apprentice.learning.rl.networks import Ensemble
+
+_ALONE = Ranks()
 
 
 @dataclass(frozen=True)
@@ -64,7 +67,11 @@ def backup(reward: torch.Tensor, discount: torch.Tensor, following: torch.Tensor
 
 
 class Critics:
-    """An ensemble on (feature, chunk), its slowly following targets and its optimizer."""
+    """An ensemble on (feature, chunk), its slowly following targets and its optimizer.
+
+    Attributes:
+        ranks: processes whose gradients are averaged.
+    """
 
     def __init__(
         self,
@@ -73,7 +80,7 @@ class Critics:
         generator: torch.Generator,
         device: torch.device | str = 'cpu',
     ):
-        self.config, self._generator = config, generator
+        self.config, self._generator, self.ranks = config, generator, _ALONE
         made = [
             Ensemble(
                 config.members,
@@ -128,7 +135,7 @@ class Critics:
                 target = target.clamp(*self.config.value_range)
         values = self.values(batch.feature, batch.action[:, None])[..., 0]
         loss = (values - target).square().mean(1).sum()
-        metrics = step(self.optimizer, loss, self.config.clip)
+        metrics = step(self.optimizer, loss, self.config.clip, self.ranks)
         if not metrics['skipped']:
             torch._foreach_lerp_(*self._pairs, self.config.polyak)
         with torch.no_grad():
@@ -145,30 +152,92 @@ def adam(module: nn.Module, rate: float) -> torch.optim.Adam:
     return torch.optim.Adam(module.parameters(), lr=rate, fused=True)
 
 
-def step(optimizer: torch.optim.Optimizer, loss: torch.Tensor, clip: float) -> dict[str, float]:
-    """One gradient step; one that is not finite is not applied, and ``skipped`` is 1."""
+def step(
+    optimizer: torch.optim.Optimizer, loss: torch.Tensor, clip: float, ranks: Ranks = _ALONE
+) -> dict[str, float]:
+    """One gradient step; one that is not finite is not applied, and ``skipped`` is 1.
+
+    Args:
+        ranks: processes, each with a loss of its own rows; all step with the mean of their gradients.
+    """
     optimizer.zero_grad(set_to_none=True)
     loss.backward()
+    loss = loss.detach()
     parameters = [p for group in optimizer.param_groups for p in group['params']]
+    # with the loss, so that all skip what is not finite in one of them
+    ranks.average([loss, *(p.grad for p in parameters if p.grad is not None)])
     norm = nn.utils.clip_grad_norm_(parameters, clip)
-    finite = bool(torch.isfinite(norm) & torch.isfinite(loss.detach()))
+    finite = bool(torch.isfinite(norm) & torch.isfinite(loss))
     if finite:
         optimizer.step()
-    return {'loss': float(loss.detach()), 'gradient_norm': float(norm), 'skipped': float(not finite)}
+    return {'loss': float(loss), 'gradient_norm': float(norm), 'skipped': float(not finite)}
 
 
 class Training:
     """Base of the algorithms: sizes, random numbers, and all that must be stored to go on.
 
-    What :meth:`state_dict` gives is flat, name to tensor on the CPU, as safetensors takes it.
+    A subclass makes its networks in :meth:`build`. What :meth:`state_dict` gives is flat, name to tensor on
+    the CPU, as safetensors takes it.
+
+    Args:
+        config: of the class ``Config``; None: its defaults.
+
+    Attributes:
+        ranks: processes that train together, see :meth:`join`.
     """
 
-    def __init__(self, sizes: Sizes, config: Any, seed: int = 0, device: torch.device | str = 'cpu'):
-        self.sizes, self.config, self.device = sizes, config, torch.device(device)
+    Config: type
+    ranks = _ALONE
+
+    def __init__(
+        self, sizes: Sizes, config: Any = None, seed: int = 0, device: torch.device | str = 'cpu'
+    ):
+        self.sizes, self.config, self.device = sizes, config or type(self).Config(), torch.device(device)
         self.generator = torch.Generator().manual_seed(seed)
         self.steps = 0
         self._modules: dict[str, nn.Module] = {}
         self._optimizers: dict[str, torch.optim.Optimizer] = {}
+        self._critics: list[Critics] = []
+        self.build()
+
+    def build(self) -> None:
+        """Make the networks and :meth:`keep` them."""
+        raise NotImplementedError
+
+    def make_critics(self, config: CriticConfig, name: str = 'critic') -> Critics:
+        """Critics that are stored with their targets and their optimizer."""
+        critics = Critics(self.sizes, config, self.generator, self.device)
+        self.keep(name, critics.online, critics.optimizer)
+        self.keep(f'{name}_target', critics.target)
+        self._critics.append(critics)
+        return critics
+
+    def join(self, ranks: Ranks) -> None:
+        """Train with other processes, which began with the same seed or state and are given the same batches.
+
+        Each learns from its rows of a batch (:meth:`mine`), draws what is random for the whole of it, and
+        steps with the mean of all gradients. So all go on with the same networks and the same random state,
+        those of one process with the whole batch but for rounding; the snapshot of one is that of all.
+        """
+        self.ranks = ranks
+        for critics in self._critics:
+            critics.ranks = ranks
+
+    def mine(self, batch: ChunkBatch) -> ChunkBatch:
+        """This process' rows of a batch. Raises ValueError for one that cannot be cut evenly."""
+        if self.ranks.world == 1:
+            return batch
+        if len(batch) % self.ranks.world:
+            raise ValueError(
+                f'a batch of {len(batch)} transitions cannot be cut evenly into {self.ranks.world} '
+                'processes; give a multiple of their number'
+            )
+        rows = self.ranks.share(len(batch))
+        return batch.each(lambda tensor: tensor[rows])
+
+    def step(self, optimizer: torch.optim.Optimizer, loss: torch.Tensor, clip: float) -> dict[str, float]:
+        """:func:`step` of all processes."""
+        return step(optimizer, loss, clip, self.ranks)
 
     def keep(
         self, name: str, module: nn.Module | None = None, optimizer: torch.optim.Optimizer | None = None
@@ -179,14 +248,16 @@ class Training:
         if optimizer is not None:
             self._optimizers[name] = optimizer
 
-    def keep_critics(self, critics: Critics, name: str = 'critic') -> None:
-        """Store critics, their targets and their optimizer."""
-        self.keep(name, critics.online, critics.optimizer)
-        self.keep(f'{name}_target', critics.target)
+    def draw(self, size: int, *shape: int) -> torch.Tensor:
+        """Normal random numbers [size, ...] of the training, on the device; ``size``: this process' rows."""
+        return self._own(torch.randn(size * self.ranks.world, *shape, generator=self.generator))
 
-    def draw(self, *shape: int) -> torch.Tensor:
-        """Normal random numbers of the training, on the device."""
-        return torch.randn(*shape, generator=self.generator).to(self.device)
+    def draw_index(self, count: int, size: int) -> torch.Tensor:
+        """Random int [size] below ``count``, in the same way."""
+        return self._own(torch.randint(count, (size * self.ranks.world,), generator=self.generator))
+
+    def _own(self, drawn: torch.Tensor) -> torch.Tensor:
+        return drawn[self.ranks.share(len(drawn))].to(self.device)
 
     def state_dict(self) -> dict[str, Any]:
         """See :class:`~apprentice.learning.rl.base.Algorithm`."""

@@ -16,8 +16,8 @@ from typing import Literal
 
 import torch
 
-from apprentice.learning.rl.base import ChunkBatch, Sizes
-from apprentice.learning.rl.core import CriticConfig, Critics, Training, adam, step
+from apprentice.learning.rl.base import ChunkBatch
+from apprentice.learning.rl.core import CriticConfig, Training, adam
 from apprentice.learning.rl.gaussian import BoundedGaussian, Temperature
 from apprentice.learning.rl.networks import Ensemble
 from apprentice.learning.rl.q_chunking import pick
@@ -62,19 +62,12 @@ class Dsrl(Training):
     """
 
     Config = DsrlConfig
+    config: DsrlConfig
 
-    def __init__(
-        self,
-        sizes: Sizes,
-        config: DsrlConfig | None = None,
-        seed: int = 0,
-        device: torch.device | str = 'cpu',
-    ):
-        super().__init__(sizes, config or DsrlConfig(), seed, device)
-        config, g = self.config, self.generator
+    def build(self) -> None:
+        config, sizes, g, device = self.config, self.sizes, self.generator, self.device
         self.decode: Decode | None = None
-        self.critics = Critics(sizes, config.critic, g, device)
-        self.keep_critics(self.critics)
+        self.critics = self.make_critics(config.critic)
         numbers = sizes.actions if config.repeat else sizes.chunk
         self.actor = BoundedGaussian(sizes.feature, numbers, config.hidden, config.bound, generator=g).to(
             device
@@ -116,6 +109,7 @@ class Dsrl(Training):
 
         Raises ValueError for a batch without the noise that the variant needs.
         """
+        batch = self.mine(batch)
         if self.config.variant == 'sac':
             metrics = self._update_from_noise(batch)
         else:
@@ -158,7 +152,7 @@ class Dsrl(Training):
         target = self.critics.target_values(batch.feature, chunks).mean(0)
         found = self.noise_critics(batch.feature, noise.flatten(2))
         loss = (found - target).square().mean((1, 2)).sum()
-        done = step(self._noise_optimizer, loss, self.config.critic.clip)
+        done = self.step(self._noise_optimizer, loss, self.config.critic.clip)
         return {
             'distillation_loss': done['loss'] / self.noise_critics.members,
             'distillation_skipped': done['skipped'],
@@ -170,9 +164,9 @@ class Dsrl(Training):
         value = self.noise_critics(feature, noise[:, None].flatten(2)).mean()
         self.noise_critics.requires_grad_(True)
         clip = self.config.critic.clip
-        done = step(self._actor_optimizer, self.temperature.value * log_prob.mean() - value, clip)
+        done = self.step(self._actor_optimizer, self.temperature.value * log_prob.mean() - value, clip)
         if not done['skipped']:
-            step(self._temperature_optimizer, self.temperature.loss(log_prob), clip)
+            self.step(self._temperature_optimizer, self.temperature.loss(log_prob), clip)
         return {
             'actor_loss': done['loss'],
             'entropy': -float(log_prob.detach().mean()),

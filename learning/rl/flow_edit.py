@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 
 import torch
 
-from apprentice.learning.rl.base import ChunkBatch, Sizes
-from apprentice.learning.rl.core import CriticConfig, Critics, Training, adam, step
+from apprentice.learning.rl.base import ChunkBatch
+from apprentice.learning.rl.core import CriticConfig, Training, adam
 from apprentice.learning.rl.networks import perceptron, single
 from apprentice.learning.rl.q_chunking import any_of, pick
 
@@ -59,20 +59,13 @@ class FlowEdit(Training):
     """See the module's text; an :class:`~apprentice.learning.rl.base.Algorithm`."""
 
     Config = FlowEditConfig
+    config: FlowEditConfig
 
-    def __init__(
-        self,
-        sizes: Sizes,
-        config: FlowEditConfig | None = None,
-        seed: int = 0,
-        device: torch.device | str = 'cpu',
-    ):
-        super().__init__(sizes, config or FlowEditConfig(), seed, device)
-        config = self.config
-        self.critics = Critics(sizes, config.critic, self.generator, device)
-        self.keep_critics(self.critics)
+    def build(self) -> None:
+        config, sizes, g = self.config, self.sizes, self.generator
+        self.critics = self.make_critics(config.critic)
         inputs = sizes.feature + sizes.chunk
-        self.editor = perceptron(inputs, config.hidden, sizes.chunk, generator=self.generator).to(device)
+        self.editor = perceptron(inputs, config.hidden, sizes.chunk, generator=g).to(self.device)
         with torch.no_grad():  # the first edits are almost none
             self.editor.weights[-1].mul_(0.01)
             self.editor.biases[-1].zero_()
@@ -97,6 +90,7 @@ class FlowEdit(Training):
 
     def update(self, batch: ChunkBatch) -> dict[str, float]:
         """One critic step, and now and then one of the edits."""
+        batch = self.mine(batch)
         config, following = self.config, batch.next_candidates
         if config.candidates:
             following = following[:, : config.candidates]
@@ -114,7 +108,7 @@ class FlowEdit(Training):
     def _update_edit(self, batch: ChunkBatch) -> dict[str, float]:
         config = self.config
         count = batch.candidates.shape[1]
-        drawn = torch.randint(count, (len(batch),), generator=self.generator).to(self.device)
+        drawn = self.draw_index(count, len(batch))
         # a person's chunk says something about the candidate it is next to, not about another mode
         rows = batch.valid[:, None, :, None]
         apart = ((batch.candidates - batch.action[:, None]).square() * rows).sum((2, 3))
@@ -129,7 +123,7 @@ class FlowEdit(Training):
         valid = batch.valid[..., None].expand_as(chunk) * batch.human[:, None, None]
         away = ((edited[:, 0] - batch.action).square() * valid).sum() / (len(batch) * self.sizes.chunk)
         loss = -value + near * size + config.human * away
-        done_step = step(self._optimizer, loss, config.critic.clip)
+        done_step = self.step(self._optimizer, loss, config.critic.clip)
         return {
             'edit_loss': done_step['loss'],
             'edit_value': float(value.detach()),

@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 
 import torch
 
-from apprentice.learning.rl.base import ChunkBatch, Sizes
-from apprentice.learning.rl.core import CriticConfig, Critics, Training
+from apprentice.learning.rl.base import ChunkBatch
+from apprentice.learning.rl.core import CriticConfig, Training
 
 
 @dataclass(frozen=True)
@@ -33,20 +33,14 @@ class QChunking(Training):
     """See the module's text; an :class:`~apprentice.learning.rl.base.Algorithm`."""
 
     Config = QChunkingConfig
+    config: QChunkingConfig
 
-    def __init__(
-        self,
-        sizes: Sizes,
-        config: QChunkingConfig | None = None,
-        seed: int = 0,
-        device: torch.device | str = 'cpu',
-    ):
-        super().__init__(sizes, config or QChunkingConfig(), seed, device)
-        self.critics = Critics(sizes, self.config.critic, self.generator, device)
-        self.keep_critics(self.critics)
+    def build(self) -> None:
+        self.critics = self.make_critics(self.config.critic)
 
     def update(self, batch: ChunkBatch) -> dict[str, float]:
         """One critic step."""
+        batch = self.mine(batch)
         following = batch.next_candidates
         if self.config.candidates:
             following = following[:, : self.config.candidates]

@@ -14,8 +14,8 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch.nn import functional
 
-from apprentice.learning.rl.base import ChunkBatch, Sizes
-from apprentice.learning.rl.core import CriticConfig, Critics, Training, adam, backup, step
+from apprentice.learning.rl.base import ChunkBatch
+from apprentice.learning.rl.core import CriticConfig, Training, adam, backup
 from apprentice.learning.rl.gaussian import BoundedGaussian, Temperature
 from apprentice.learning.rl.networks import perceptron, single
 
@@ -54,17 +54,11 @@ class RlpdSac(Training):
     """See the module's text; an :class:`~apprentice.learning.rl.base.Algorithm`."""
 
     Config = RlpdSacConfig
+    config: RlpdSacConfig
 
-    def __init__(
-        self,
-        sizes: Sizes,
-        config: RlpdSacConfig | None = None,
-        seed: int = 0,
-        device: torch.device | str = 'cpu',
-    ):
-        super().__init__(sizes, config or RlpdSacConfig(), seed, device)
-        config, g = self.config, self.generator
-        self.critics = Critics(sizes, config.critic, g, device)
+    def build(self) -> None:
+        config, sizes, g, device = self.config, self.sizes, self.generator, self.device
+        self.critics = self.make_critics(config.critic)
         self.actor = BoundedGaussian(
             sizes.feature,
             sizes.chunk,
@@ -77,7 +71,6 @@ class RlpdSac(Training):
         self.temperature = Temperature(config.temperature, config.target_entropy * sizes.chunk).to(device)
         self._actor_optimizer = adam(self.actor, config.learning_rate)
         self._temperature_optimizer = adam(self.temperature, config.temperature_rate)
-        self.keep_critics(self.critics)
         self.keep('actor', self.actor, self._actor_optimizer)
         self.keep('temperature', self.temperature, self._temperature_optimizer)
         self.gripper = DiscreteGripper(self, config) if config.gripper else None
@@ -92,6 +85,7 @@ class RlpdSac(Training):
 
     def update(self, batch: ChunkBatch) -> dict[str, float]:
         """One critic step, and now and then one of actor and temperature."""
+        batch = self.mine(batch)
         config, size = self.config, (len(batch), self.sizes.chunk)
         with torch.no_grad():
             following, log_prob = self.act(batch.next_feature, self.draw(*size))
@@ -113,11 +107,10 @@ class RlpdSac(Training):
         self.critics.online.requires_grad_(False)  # only the gradient by the action is wanted
         value = self.critics.values(feature, chunk[:, None]).mean()
         self.critics.online.requires_grad_(True)
-        done = step(
-            self._actor_optimizer, self.temperature.value * log_prob.mean() - value, self.config.critic.clip
-        )
+        clip = self.config.critic.clip
+        done = self.step(self._actor_optimizer, self.temperature.value * log_prob.mean() - value, clip)
         if not done['skipped']:
-            step(self._temperature_optimizer, self.temperature.loss(log_prob), self.config.critic.clip)
+            self.step(self._temperature_optimizer, self.temperature.loss(log_prob), clip)
         return {
             'actor_loss': done['loss'],
             'entropy': -float(log_prob.detach().mean()),
@@ -145,7 +138,7 @@ class DiscreteGripper:
     """Values of the gripper's positions, learned by double DQN (arXiv 1509.06461)."""
 
     def __init__(self, owner: RlpdSac, config: RlpdSacConfig):
-        sizes, self._config = owner.sizes, config.critic
+        sizes, self._owner, self._config = owner.sizes, owner, config.critic
         wrong = [column for column in config.gripper if not 0 <= column < sizes.actions]
         if wrong or not config.gripper_positions:
             raise ValueError(f'gripper columns {config.gripper}; give columns below {sizes.actions}')
@@ -183,7 +176,7 @@ class DiscreteGripper:
             value = single(self._target, batch.next_feature).gather(1, best)[:, 0]
             target = backup(batch.reward, batch.discount, value)
         found = single(self._online, batch.feature).gather(1, self.chosen(batch)[:, None])[:, 0]
-        done = step(self._optimizer, functional.mse_loss(found, target), self._config.clip)
+        done = self._owner.step(self._optimizer, functional.mse_loss(found, target), self._config.clip)
         if not done['skipped']:
             pairs = (list(self._target.parameters()), list(self._online.parameters()))
             torch._foreach_lerp_(*pairs, self._config.polyak)

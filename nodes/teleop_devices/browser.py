@@ -45,7 +45,9 @@ class Browser(TwistAndButtons):
 
     def _on_joy(self, message: Joy) -> None:
         stamp = self.fresh.stamp(message.header)
-        if stamp is not None and self._admits(message.header.frame_id):
+        if stamp is None:
+            self.on_late(message)
+        elif self._admits(message.header.frame_id):
             self.on_joy(message, stamp)
 
     def _admits(self, page: str) -> bool:

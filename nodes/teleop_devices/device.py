@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Protocol, TypeVar
 
 from rclpy.node import Node
@@ -14,7 +14,7 @@ from apprentice.nodes import convert
 from apprentice.nodes.runtime import StartupError
 from apprentice.robot.settings import SettingsError, from_dict
 from apprentice.robot.teleop import TeleopCommand
-from apprentice.robot.teleop_mapping import DeviceMapping
+from apprentice.robot.teleop_mapping import DeviceMapping, Translator
 
 Options = TypeVar('Options')
 # takes a new state of the device; None: it was unplugged
@@ -67,6 +67,15 @@ class Freshness:
             )
             return None
         return stamp
+
+
+def deliver_late(
+    translator: Translator, axes: Mapping[str, float], buttons: Mapping[str, bool], deliver: Deliver
+) -> None:
+    """What may still be heard of a message that is too old: the press of stop; it also ends driving."""
+    if translator.stop(axes, buttons):
+        deliver(TeleopCommand(0.0, held=False, events=frozenset({'stop'})))
+        deliver(None)  # the dead-man was not seen released
 
 
 class TopicWatch:

@@ -11,8 +11,14 @@ from rclpy.node import Node
 from sensor_msgs.msg import Joy
 
 from apprentice.nodes import qos
-from apprentice.nodes.teleop_devices.device import Deliver, Freshness, TopicWatch, numbered, options_of
-from apprentice.robot.teleop import TeleopCommand
+from apprentice.nodes.teleop_devices.device import (
+    Deliver,
+    Freshness,
+    TopicWatch,
+    deliver_late,
+    numbered,
+    options_of,
+)
 from apprentice.robot.teleop_mapping import DeviceMapping, Translator
 
 
@@ -43,9 +49,7 @@ class JoyPad:
         axes, buttons = numbered(message.axes, 'axis'), numbered(message.buttons, 'button')
         pressed = {name: value > 0 for name, value in buttons.items()}
         if stamp is None:
-            if self._translator.stop(axes, pressed):
-                self._deliver(TeleopCommand(0.0, held=False, events=frozenset({'stop'})))
-                self._deliver(None)  # the dead-man was not seen released
+            deliver_late(self._translator, axes, pressed, self._deliver)
             return
         now = time.monotonic()
         if now - self._heard_at > self._timeout_s:

@@ -45,7 +45,9 @@ class SpaceMouse(TwistAndButtons):
 
     def _on_joy(self, message: Joy) -> None:
         stamp = self.fresh.stamp(message.header)
-        if stamp is not None:
+        if stamp is None:
+            self.on_late(message)
+        else:
             self._end_silence()
             self.on_joy(message, stamp)
 

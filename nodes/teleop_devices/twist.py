@@ -11,7 +11,7 @@ from rclpy.node import Node
 from sensor_msgs.msg import Joy
 
 from apprentice.nodes.runtime import wall_timer
-from apprentice.nodes.teleop_devices.device import Deliver, Freshness, TopicWatch, numbered
+from apprentice.nodes.teleop_devices.device import Deliver, Freshness, TopicWatch, deliver_late, numbered
 from apprentice.robot.teleop_mapping import DeviceMapping, Translator
 
 _TWIST_S = 0.15  # so long a twist moves where moving is the dead-man
@@ -48,8 +48,12 @@ class TwistAndButtons:
 
     def on_joy(self, message: Joy, stamp: float) -> None:
         """New buttons."""
-        self._buttons = {name: value > 0 for name, value in numbered(message.buttons, 'button').items()}
+        self._buttons = _pressed(message)
         self._send(stamp)
+
+    def on_late(self, message: Joy) -> None:
+        """Buttons of a message that is too old: only stop counts, whoever drives."""
+        deliver_late(self.translator, {}, _pressed(message), self.deliver)
 
     def quiet(self) -> None:
         """Forget what was pressed and moved."""
@@ -85,3 +89,7 @@ class TwistAndButtons:
 
     def close(self) -> None:
         """Nothing is open."""
+
+
+def _pressed(message: Joy) -> dict[str, bool]:
+    return {name: value > 0 for name, value in numbered(message.buttons, 'button').items()}

@@ -23,7 +23,7 @@ from apprentice.episodes.episode_writer import write_episode
 from apprentice.episodes.labels import write_label
 from apprentice.episodes.lerobot_dataset import LeRobotSource
 from apprentice.episodes.lerobot_export import ExportSettings, export
-from apprentice.episodes.lerobot_store import read_ledger
+from apprentice.episodes.lerobot_ledger import read_ledger
 from apprentice.episodes.log_writer import LogWriter
 from apprentice.episodes.messages import encode, time_fields
 from apprentice.robot.parts import share

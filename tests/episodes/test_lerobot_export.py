@@ -19,8 +19,9 @@ from apprentice.episodes.episode_writer import write_episode  # noqa: E402
 from apprentice.episodes.labels import write_label  # noqa: E402
 from apprentice.episodes.lerobot_dataset import LeRobotSource  # noqa: E402
 from apprentice.episodes.lerobot_export import ExportSettings, export  # noqa: E402
+from apprentice.episodes.lerobot_ledger import LEDGER, read_ledger  # noqa: E402
 from apprentice.episodes.lerobot_meta import LeRobotDatasetError  # noqa: E402
-from apprentice.episodes.lerobot_store import LEDGER, Store, read_ledger  # noqa: E402
+from apprentice.episodes.lerobot_store import Store  # noqa: E402
 from apprentice.episodes.lerobot_writer import LeRobotWriter  # noqa: E402
 from apprentice.robot.parts import share  # noqa: E402
 from apprentice.robot.types import Outcome, Reward, RewardKind, Source  # noqa: E402

@@ -358,6 +358,17 @@ def test_10_a_single_bad_number_is_left_out_and_counted(tmp_path, starter):
     assert np.isfinite(learner.replay.sample(500, np.random.default_rng(0)).actions).all()
 
 
+def test_10_a_joint_that_demonstrations_hardly_moved_is_no_fault(tmp_path, starter):
+    """A person may move it; so far out it would outweigh everything else, and is left out."""
+    learner = make_learner(tmp_path, starter)
+    driven, out = make_episode(0), 30 * learner.replay.spec.action.std[2]
+    assert out < 2 * np.pi
+    driven.action[3:6, 2] = driven.state[3:6, 2] + learner.replay.spec.action.mean[2] + out
+    assert learner.add(driven)
+    assert learner.alarm == ''
+    assert learner.replay.quarantined == 6  # every chunk that reaches it
+
+
 @pytest.mark.parametrize('fault', [np.nan, np.inf, 1e6])
 def test_10_more_than_one_percent_stops_learning_until_a_person_has_looked(tmp_path, starter, fault):
     folder = tmp_path / 'run' / 'episodes'

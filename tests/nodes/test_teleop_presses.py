@@ -4,10 +4,10 @@
 import time
 
 import pytest
-from sensor_msgs.msg import JointState
 from std_srvs.srv import SetBool
 
-from apprentice.nodes import convert, qos
+from apprentice.nodes import convert
+from apprentice.nodes.teleop_commands import HumanCommands
 from apprentice.nodes.teleop_drive import TeleopDrive
 from apprentice.robot.parts import share
 from apprentice.robot.spec import RobotSpec
@@ -23,11 +23,13 @@ class Desk:
 
     def __init__(self, ros, takeovers: int = 0) -> None:
         self.ros, self.takeovers, self.asked = ros, takeovers, []
-        publisher = ros.node.create_publisher(JointState, 'human/command', qos.SENSOR_PUBLISHER)
+        self.commands = HumanCommands(ros.node, SPEC)
         ros.node.create_service(SetBool, 'gate/request_control', self._serve)
-        self.drive = TeleopDrive(ros.node, SPEC, publisher, 'joy', 50.0, lambda: None)
+        self.drive = TeleopDrive(ros.node, SPEC, self.commands, 'joy', 50.0, lambda: None)
         assert ros.spin_until(self.drive._control.service_is_ready)
-        self.drive._on_joints(convert.joint_state_msg(time.time(), SPEC.joint_names, SPEC.vector('home')))
+        self.drive._stream.on_joints(
+            convert.joint_state_msg(time.time(), SPEC.joint_names, SPEC.vector('home'))
+        )
         self.press(False)
 
     def _serve(self, request, response):
