@@ -14,16 +14,16 @@ import numpy as np
 
 from apprentice.episodes.files import EpisodeFileError
 from apprentice.episodes.join import read_episode
-from apprentice.episodes.labels import read_label
 from apprentice.learning import snapshot
 from apprentice.learning.admission import Admission
 from apprentice.learning.alarms import Alarms
 from apprentice.learning.fleet import Fleet, Member
 from apprentice.learning.health import Health, Obedience
+from apprentice.learning.intake import Intake
 from apprentice.learning.learner_config import LearnerConfig as LearnerConfig
 from apprentice.learning.preference.online import OnlinePreference
 from apprentice.learning.replay import Replay, UnusableEpisode
-from apprentice.learning.reward_gate import RefusedReward, RewardGate
+from apprentice.learning.reward_gate import RewardGate
 from apprentice.learning.rl.choosing import NAME as CRITICS
 from apprentice.learning.rl.choosing import Choosing
 from apprentice.learning.rl.online import OnlineCritics
@@ -34,7 +34,7 @@ from apprentice.policies.policy import FlowPolicy
 from apprentice.reward_models.base import RewardModelError
 from apprentice.reward_models.pipeline import RewardPipeline
 from apprentice.robot.spec import RobotSpec
-from apprentice.robot.types import Episode, Outcome
+from apprentice.robot.types import Episode
 
 log = logging.getLogger(__name__)
 
@@ -84,9 +84,7 @@ class Learner:
         )
         self.obedience = Obedience()
         self._rng = np.random.default_rng(seed)
-        self._seen: dict[str, Outcome | None] = {}  # episode -> the later label it was read with
-        self._rescored: set[str] = set()
-        self._refused: set[str] = set()  # of the snapshot: learned from before, refused now
+        self._intake = Intake(self.fleet, robot, self._add_of)
         self.episodes = 0
         self.owed = 0
         self._published_at = 0
@@ -102,14 +100,7 @@ class Learner:
         snapshot.put(self.algorithm, tensors, state, place)
         for part, prefix in self._parts():
             part.load_state_dict(snapshot.below(tensors, prefix))
-        # the samples come back from the log; what was owed for them is known
-        for member, path in self.fleet.sealed():
-            key = member.key(path.stem)
-            if key in state['episodes']:
-                try:
-                    self._add(member, path)
-                except RefusedReward:  # said by the next look at the episodes, where a node can report it
-                    self._refused.add(key)
+        self._intake.restore(state['episodes'])  # what was owed for them is known
         self.owed = int(state['owed'])
         self._published_at = int(state['published_at'])
         self._rng.bit_generator.state = state['rng']
@@ -164,18 +155,10 @@ class Learner:
         Raises RefusedReward for an episode that a refused reward model would weigh.
         """
         added = []
-        self._rescored |= self.fleet.refresh()  # kept until they were read, also if one before them raises
-        for member, path in self.fleet.sealed():
-            key = member.key(path.stem)
-            if key not in self._seen:
-                if self._add(member, path):
-                    added.append(key)
-                    if key not in self._refused:  # else its updates were owed before
-                        self.owed += self.config.updates_per_episode
-            elif key in self._rescored or self._label(key, path) != self._seen[key]:
-                # a person judged it after the fact, or a better reward model: its samples are weighted anew
-                self._add(member, path)
-            self._rescored.discard(key)
+        for key, fresh in self._intake.new():
+            added.append(key)
+            if fresh:  # else its updates were owed before
+                self.owed += self.config.updates_per_episode
         return added
 
     def take(self, episode: Episode) -> bool:
@@ -185,25 +168,8 @@ class Learner:
             self.owed += self.config.updates_per_episode
         return added
 
-    def _label(self, key: str, path: Path) -> Outcome | None:
-        try:
-            return read_label(path)
-        except EpisodeFileError as error:
-            log.error('%s', error)
-            return self._seen.get(key)
-
-    def _add(self, member: Member, path: Path) -> bool:
-        key = member.key(path.stem)
-        label = self._label(key, path)
-        self._seen.pop(key, None)  # what raises was not learned from, and is looked at again
-        try:
-            episode = member.read(path, self.robot)
-            added = self.add(episode)
-        except EpisodeFileError as error:
-            log.error('%s', error)
-            self._seen[key] = label
-            return False
-        self._seen[key] = label
+    def _add_of(self, member: Member, episode: Episode) -> bool:
+        added = self.add(episode)
         if added and len(self.fleet.members) > 1:
             self.fleet.count(member, episode)
             self.replay.shares = self.fleet.shares()
@@ -388,7 +354,7 @@ class Learner:
             self._snapshot,
             {
                 'steps': self.algorithm.steps,
-                'episodes': sorted({*self._seen, *self._refused}),
+                'episodes': self._intake.known,
                 'owed': self.owed,
                 'published_at': self._published_at,
                 'rng': self._rng.bit_generator.state,

@@ -24,6 +24,7 @@ from torch import nn
 
 from apprentice.learning.augment import draw_light, draw_shift, light, shift
 from apprentice.learning.dataset import Batch, Chunks
+from apprentice.learning.distributed import Ranks
 from apprentice.policies.flow import sample_time
 from apprentice.policies.policy import FlowPolicy
 from apprentice.policies.prefix import Inputs, Prefix
@@ -143,7 +144,14 @@ class WeightedFlow:
     """Trains ``policy`` on weighted chunks; ``averaged``, its exponential moving average, should act.
 
     What the backbone itself has frozen stays frozen, and is in memory once for both.
+
+    Attributes:
+        ranks: processes that train together by :meth:`update`, which began with the same seed or state and
+            are given the same batches; each computes the gradient of its rows. (What cloning needs beside
+            that, parts of a batch and shared parameters, is in :mod:`.trainer`.)
     """
+
+    ranks = Ranks()
 
     def __init__(self, policy: FlowPolicy, config: WeightedFlowConfig | None = None, seed: int = 0):
         self.policy, self.config = policy, config or WeightedFlowConfig()
@@ -205,18 +213,25 @@ class WeightedFlow:
 
         A step whose loss or gradient is not finite is skipped and reported, never applied.
         """
-        device = self.policy.device
-        draws = self.draw(len(batch), batch.images).each(lambda tensor: tensor.to(device))
-        losses = self.objective(batch.tensors().to(device), draws)
+        device, ranks = self.policy.device, self.ranks
+        draws, mine = self.draw(len(batch), batch.images), ranks.share(len(batch))
+        tensors, total = batch.tensors(), None
+        if ranks.world > 1:
+            tensors, total = tensors.part(mine), tensors.weight.sum().to(device)
+            draws = draws.each(lambda tensor: tensor[mine])
+        losses = self.objective(tensors.to(device), draws.each(lambda tensor: tensor.to(device)), total)
         self.optimizer.zero_grad(set_to_none=True)
-        losses['loss'].backward()
-        parts = {name: float(value.detach()) for name, value in losses.items()}
+        # the gradients' mean is taken over processes, the loss is their sum
+        (losses['loss'] * ranks.world).backward()
+        sums = ranks.total(torch.stack([value.detach().float() for value in losses.values()]))
+        parts = dict(zip(losses, sums.tolist(), strict=True))
         whole = parts['loss']
-        if also is not None:
+        if also is not None:  # the same in all processes
             further, metrics = also()
             further.backward()
             parts |= metrics
             whole += float(further.detach())
+        ranks.average([p.grad for p in self.policy.parameters() if p.grad is not None])
         return {**parts, **self.apply(whole, rate)}
 
     def apply(self, loss: float, rate: float = 1.0) -> dict[str, float]:

@@ -11,6 +11,7 @@ import torch
 from torch.nn import functional
 
 from apprentice.episodes.answers import Answer, Stretch
+from apprentice.episodes.files import EpisodeFileError
 from apprentice.learning.preference.labelled import rows_of
 from apprentice.learning.preference.pairs import PairError
 from apprentice.learning.preference.selection import Recorded
@@ -114,6 +115,9 @@ def collect_features(
 ) -> list[Answer]:
     """Compute the features of all stretches that were answered; the answers whose episodes are there.
 
+    Answers about a damaged episode, and about a stretch that an episode does not have, are left out with a
+    warning: one of them must not end asking.
+
     Args:
         read: the episode of a name, None if it is not there.
     """
@@ -121,20 +125,35 @@ def collect_features(
     for answer in answers:
         for stretch in (answer.pair.left, answer.pair.right):
             wanted.setdefault(stretch.episode, []).append(stretch)
-    gone = set()
+    why: dict[str, str] = {}
     for name, stretches in wanted.items():
         if all(stretch in features for stretch in stretches):
             continue
-        episode = read(name)
+        try:
+            episode = read(name)
+        except EpisodeFileError as error:
+            why[name] = str(error)
+            continue
         if episode is None:
-            gone.add(name)
-        else:
-            features.add(episode, stretches)
-    kept = [a for a in answers if a.pair.left.episode not in gone and a.pair.right.episode not in gone]
-    if gone:
+            why[name] = f'{name} is not there; give its folder, too'
+            continue
+        fitting = []
+        for stretch in stretches:
+            try:
+                rows_of(stretch, episode, features.action_dt)
+                fitting.append(stretch)
+            except PairError as error:
+                why[name] = str(error)
+        try:
+            features.add(episode, fitting)
+        except PairError as error:
+            why[name] = str(error)
+    kept = [a for a in answers if a.pair.left in features and a.pair.right in features]
+    if len(kept) < len(answers):
+        reasons = [why[name] for name in sorted(why)]
         log.warning(
-            '%d of %d answers are about episodes that are not there (%s) and are left out; give their '
-            'folder, too', len(answers) - len(kept), len(answers), ', '.join(sorted(gone)[:5]),
+            '%d of %d answers are left out: %s', len(answers) - len(kept), len(answers),
+            '; '.join(reasons[:5]) + (' ...' if len(reasons) > 5 else ''),
         )  # fmt: skip
     return kept
 

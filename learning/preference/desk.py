@@ -123,8 +123,8 @@ class Desk:
                 self._candidates += stretches
         return done
 
-    def prepare(self) -> None:
-        """Fit again if enough was answered, and have pairs ready."""
+    def prepare(self) -> int:
+        """Fit again if enough was answered, and have pairs ready; returns how many are."""
         with self._lock:
             history = list(self._history)
             candidates = list(self._candidates)
@@ -138,7 +138,7 @@ class Desk:
             waiting = list(self._queue)
             shown = list(self._shown)
         if len(waiting) >= self.config.ahead and not due:
-            return
+            return len(waiting)
         known = {answer.pair.pair_id for answer in history} | {pair.pair_id for pair in shown}
         rewards, tie = None, 0.0
         if self._ensemble is not None and self._features is not None and candidates:
@@ -149,6 +149,7 @@ class Desk:
         with self._lock:
             ids = {answer.pair.pair_id for answer in self._history} | {p.pair_id for p in self._shown}
             self._queue = [pair for pair in chosen if pair.pair_id not in ids]
+            return len(self._queue)
 
     def _learn(self, answers: Sequence[Answer], count: int) -> None:
         assert self._features is not None

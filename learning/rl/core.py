@@ -189,9 +189,7 @@ class Training:
     Config: type
     ranks = _ALONE
 
-    def __init__(
-        self, sizes: Sizes, config: Any = None, seed: int = 0, device: torch.device | str = 'cpu'
-    ):
+    def __init__(self, sizes: Sizes, config: Any = None, seed: int = 0, device: torch.device | str = 'cpu'):
         self.sizes, self.config, self.device = sizes, config or type(self).Config(), torch.device(device)
         self.generator = torch.Generator().manual_seed(seed)
         self.steps = 0

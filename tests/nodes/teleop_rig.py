@@ -63,7 +63,7 @@ class TeleopRig:
         rate = ('-p', f'robot:={ROBOT}', '-p', f'rate_hz:={RATE}')
         self.robot = start_node('loopback_robot', *rate)
         # a busy machine must not look like a broken driver
-        patient = ('-p', 'joint_timeout_s:=1.0', '-p', 'human_timeout_s:=0.4', '-p', 'human_latch_s:=1.0')
+        patient = ('-p', 'joint_timeout_s:=5.0', '-p', 'human_timeout_s:=0.4', '-p', 'human_latch_s:=1.0')
         self.gate = start_node('gate', *rate, *patient)
         self.teleop = start_node('teleop', *rate, '-p', "person:=''", '-p', f'device:={device}')
 
