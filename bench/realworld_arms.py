@@ -38,7 +38,9 @@ DEVELOPMENT = 600_000  # starts to choose settings on
 HELD_OUT = 900_000
 LAST = 950_000  # starts of the last evaluation
 UPDATES = 50  # gradient steps of the flow for an episode
-PERSON = PersonConfig(patience_s=2.5, reaction_s=1.0, follows=0.9, hands_back=1.0, mistakes=0.1, wobble=0.004)
+PERSON = PersonConfig(patience_s=1.5, reaction_s=1.0, follows=0.9, mistakes=0.1, wobble=0.004)
+# an arm in simulation is stuck sooner than a real one; a takeover that almost won teaches how a task ends
+GUIDANCE = GuidanceConfig(stall_s=2.0, hand_back_gain=0.8)
 
 
 @dataclass(frozen=True)
@@ -197,7 +199,7 @@ def practise(run: Run) -> dict[str, Any]:
             first_seed=HELD_OUT,
             seed=run.seed,
             person=PERSON if arm.people else None,
-            guidance=GuidanceConfig() if arm.people else None,
+            guidance=GUIDANCE if arm.people else None,
             judge=Judge(dead=arm.dead),
         ),
         **({'take': write_and_ingest} if arm.kill_every else {}),
