@@ -98,7 +98,7 @@ setup(
         'gym': ['gymnasium[mujoco]>=1.1'],
         'warp': ['mujoco>=3.17', 'mujoco-warp>=3.17,<3.18', 'warp-lang>=1.19'],
         'dev': [
-            'apprentice[gym,warp,onnx,vla,lerobot-dataset,openpi,teleop]',
+            'apprentice[gym,warp,onnx,vla,lerobot-dataset,openpi,teleop,foxglove,rerun]',
             'pytest',
             'pytest-xdist',
             'pytest-timeout',

@@ -42,6 +42,7 @@ from apprentice.bench.report import machine, number, write
 from apprentice.robot.files import replacing
 
 TARGET = 0.5  # ours over the peer's, episodes and time
+PATIENCE = 30  # times its processor time a trial may take on a busy machine
 PEERS = {'sb3': 1, 'sb3_more': 2}  # updates a step
 PEER = 'stable_baselines3'
 
@@ -225,7 +226,7 @@ def main(words: Sequence[str] | None = None) -> int:
     for seed, name in tqdm(turns, desc='trials', unit='trial'):
         made = contestant(name, trial(args, seed), args.changes.get(name, {}))
         try:
-            results[name].append(measure(made, args.work, 60 + 6 * args.cpu_s))
+            results[name].append(measure(made, args.work, PATIENCE * (10 + args.cpu_s)))
         except (environments.PeerError, OSError) as error:
             failed[name] = str(error)
     rows = [summary(name, found) for name, found in results.items() if found and name not in failed]

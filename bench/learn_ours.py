@@ -54,9 +54,10 @@ OURS = {
         'apprentice.learning.rl.flow_edit:FlowEdit',
         {
             'critic': {'members': 4, 'judges': 2, 'hidden': [128, 128]},
-            'scale': 0.3, 'limit': 1.0, 'edit_every': 4, 'warm_up': 500,
+            'scale': 0.5, 'limit': 1.0, 'edit_every': 2, 'warm_up': 200, 'near': 0.1, 'near_end': 0.0,
+            'epsilon': 0.0,
         },
-        rows=4, candidates=4, before=500,
+        rows=2, candidates=4, updates=2.0, before=500, again=20,
     ),
     'rlpd_sac': Ours(
         'apprentice.learning.rl.rlpd_sac:RlpdSac', {'bound': 1.0}, updates=2.0, before=500

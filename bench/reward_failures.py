@@ -16,21 +16,21 @@ import torch._dynamo  # isort: skip
 import argparse
 import json
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
-from tqdm import tqdm
 
 from apprentice.bench.report import machine
-from apprentice.bench.reward_truths import COLOURS, SEEDS, TASKS, held_out
+from apprentice.bench.reward_truths import held_out
+from apprentice.bench.rewards import bar, load, model_arguments
 from apprentice.learning.reward_attempts import attempts, plan
 from apprentice.learning.statistics import wilson
 from apprentice.reward_models.evaluation.evaluate import see
 from apprentice.reward_models.evaluation.showing import FAILURE, Curve, Truth, model_curve
 from apprentice.robot.files import replacing
-from apprentice.robot.parts import find_weights, load_part
 from apprentice.sim.acting import ActedAttempt
 
 FAILURES = ('miss', 'stop_short', 'wrong', 'turn', 'wander', 'idle')
@@ -43,16 +43,8 @@ def parse() -> argparse.Namespace:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument(
-        '--model', default='apprentice.reward_models.critic:ProgressCritic', metavar='PART',
-        help='package.module:Class (default: the progress critic)',
-    )  # fmt: skip
-    parser.add_argument('--weights', default='critic', help='folder, file or shipped name (default critic)')
-    parser.add_argument(
-        '--groups', nargs='+', choices=(SEEDS, COLOURS, TASKS), default=[SEEDS, COLOURS, TASKS]
-    )
+    model_arguments(parser)
     parser.add_argument('--attempts', type=int, default=30, help='of each task in each group (default 30)')
-    parser.add_argument('--threads', type=int, default=1, help='of torch (default 1)')
     parser.add_argument('--json', type=Path, metavar='FILE', help='write the numbers there')
     return parser.parse_args()
 
@@ -60,11 +52,13 @@ def parse() -> argparse.Namespace:
 def main() -> int:
     args = parse()
     torch.set_num_threads(args.threads)
-    model = load_part(args.model).load(str(find_weights(args.weights)))
+    model, _ = load(args)
     rows: list[dict[str, Any]] = []
     for group in args.groups:
         names, first, colours = held_out(group)
-        acted = attempts(plan(names, first + FIRST, args.attempts, FAILURES, colours), watch=_bar)
+        acted = attempts(
+            plan(names, first + FIRST, args.attempts, FAILURES, colours), watch=partial(bar, about='attempts')
+        )
         rows += [{'group': group, **row} for row in judge(model_curve(model), acted)]
     print('\n'.join(table(rows)))
     if args.json:
@@ -106,10 +100,6 @@ def table(rows: Sequence[dict[str, Any]]) -> list[str]:
             f'| {name} | {wrong} of {len(chosen)} | {100 * low:.2f} to {100 * high:.2f} % | {highest:.3f} |'
         )
     return lines
-
-
-def _bar(items: Sequence) -> Iterable:
-    return tqdm(items, desc='attempts', unit='attempt')
 
 
 if __name__ == '__main__':

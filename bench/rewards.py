@@ -49,21 +49,11 @@ def parse() -> argparse.Namespace:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument(
-        '--model', default='apprentice.reward_models.critic:ProgressCritic', metavar='PART',
-        help='package.module:Class (default: the progress critic)',
-    )  # fmt: skip
-    parser.add_argument('--weights', default='critic', help='folder, file or shipped name (default critic)')
-    parser.add_argument('--option', action='append', default=[], metavar='NAME=VALUE', help='for load()')
-    parser.add_argument('--device', default='cpu')
-    parser.add_argument('--threads', type=int, default=1, help='of torch (default 1)')
+    model_arguments(parser)
     parser.add_argument('--in-context', action='store_true', help='with one demonstration of the instruction')
     parser.add_argument('--stride', type=float, default=1.0, metavar='S', help='of a pair (default 1 s)')
     parser.add_argument('--data', type=Path, metavar='PATH', help='a LeRobot dataset or MCAP logs, instead')
     parser.add_argument('--robot', default='sim_arm', help='name or file (default sim_arm)')
-    parser.add_argument(
-        '--groups', nargs='+', choices=(SEEDS, COLOURS, TASKS), default=[SEEDS, COLOURS, TASKS]
-    )
     parser.add_argument('--tasks', nargs='+', default=[], metavar='TASK', help='only these')
     parser.add_argument('--attempts', type=int, default=24, help='of each task in each group (default 24)')
     parser.add_argument('--seed', type=int, default=0, help='of the random baseline and the noise')
@@ -79,6 +69,21 @@ def parse() -> argparse.Namespace:
     if args.attempts < 2:
         parser.error('--attempts must be 2 or more: successes and failures')
     return args
+
+
+def model_arguments(parser: argparse.ArgumentParser) -> None:
+    """Which model is judged (:func:`load`), and on which groups of held-out attempts."""
+    parser.add_argument(
+        '--model', default='apprentice.reward_models.critic:ProgressCritic', metavar='PART',
+        help='package.module:Class (default: the progress critic)',
+    )  # fmt: skip
+    parser.add_argument('--weights', default='critic', help='folder, file or shipped name (default critic)')
+    parser.add_argument('--option', action='append', default=[], metavar='NAME=VALUE', help='for load()')
+    parser.add_argument('--device', default='cpu')
+    parser.add_argument('--threads', type=int, default=1, help='of torch (default 1)')
+    parser.add_argument(
+        '--groups', nargs='+', choices=(SEEDS, COLOURS, TASKS), default=[SEEDS, COLOURS, TASKS]
+    )
 
 
 def main() -> int:

@@ -55,7 +55,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument('--person', default='', help='your name, kept with what you say')
     parser.add_argument(
-        '--pairs', type=int, default=0, help='end after so many answered pairs (default: never)'
+        '--pairs',
+        type=int,
+        default=0,
+        help='end when so many pairs are answered, earlier ones included (default: never)',
     )
     parser.add_argument('--seconds', type=float, default=2.0, help='length of a stretch (default 2)')
     parser.add_argument(
@@ -65,7 +68,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--clip', default='clip', help='CLIP weights by which pairs are chosen, or none')
     parser.add_argument('--robot', help='name of a shipped robot or a file (default: the one recorded)')
     parser.add_argument(
-        '--port', type=int, default=8766, help='of the page; 0 takes a free one (default 8766)'
+        '--port', type=int, default=8767, help='of the page; 0 takes a free one (default 8767)'
     )
     parser.add_argument('--seed', type=int, default=0, help='of the draws')
     parser.add_argument(

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 from apprentice.episodes.answers import Answer
 from apprentice.episodes.audits import Audit, AuditFile, precision, stop_reason
 from apprentice.episodes.doubts import Ending
-from apprentice.episodes.labels import write_label
+from apprentice.episodes.labels import label_path, restore_label, write_label
 from apprentice.learning.preference.desk import Desk
 from apprentice.nodes.asking import Asking, EpisodeQuestion
 from apprentice.nodes.clip_strips import ClipStrips
@@ -42,32 +43,38 @@ class PairPanel(Asking):
         self._strips = ClipStrips(spec, folders)
         self.routes = {'/api/strip': self._strips.answer}
         self._asked = ''
-        self._all_read = False
+        self._choosing = threading.Lock()  # one thread chooses pairs, another takes answers
+        self._all_read = self._exhausted = False
 
     def work(self) -> bool:
         """Read a few episodes and choose pairs; False: all were read. Slow, in a thread of its own."""
         more = self._desk.look(self._readers, AT_ONCE)
-        self._desk.prepare()
-        self._all_read = not more
-        if not self._asked:
-            self._next()
+        ready = self._desk.prepare()
+        with self._choosing:
+            if not self._asked:
+                self._next()
+            self._all_read = not more
+            self._exhausted = not more and not ready and not self._asked
         return bool(more)
 
     @property
     def finished(self) -> bool:
         """Enough is answered, or there is nothing left to ask."""
-        progress = self._desk.progress()
-        enough = self._wanted and progress['answered'] >= self._wanted
-        return bool(enough or (self._all_read and not self._asked and not progress['ready']))
+        return self._enough() or (self._exhausted and not self._asked)
+
+    def _enough(self) -> bool:
+        return bool(self._wanted) and self._desk.progress()['answered'] >= self._wanted
 
     def progress(self) -> dict[str, Any]:
         return {**self._desk.progress(), 'wanted': self._wanted}
 
     def note(self) -> str:
-        if self._wanted and self._desk.progress()['answered'] >= self._wanted:
+        if self._enough():
             return 'Thank you, that is all. You may close this page and press Ctrl-C in the terminal.'
         if not self._all_read:
             return 'Reading episodes ...'
+        if not self._exhausted:
+            return 'Choosing the next pairs ...'
         return 'There is no further pair to ask about: record more episodes with the same instruction.'
 
     def take_pair(self, answer: Answer, reply: Reply) -> None:
@@ -78,8 +85,9 @@ class PairPanel(Asking):
         except OSError as error:
             reply(False, f'the answer cannot be written: {error.strerror or error}')
             return
-        if answer.pair.pair_id == self._asked:
-            self._next(answer.person)
+        with self._choosing:
+            if answer.pair.pair_id == self._asked:
+                self._next(answer.person)
         reply(True, '')
 
     def close(self) -> None:
@@ -88,7 +96,7 @@ class PairPanel(Asking):
     def _next(self, person: str | None = None) -> None:
         self._asked = ''
         found = None
-        if not self._wanted or self._desk.progress()['answered'] < self._wanted:
+        if not self._enough():
             found = self._desk.next(self._person if person is None else person)
         if found is None:
             self.show_nothing()
@@ -115,7 +123,9 @@ class VerdictPanel(Asking):
         super().__init__([camera.name for camera in spec.cameras])
         self._waiting = list(endings)
         self._known = {ending.name: ending for ending, _ in endings}
-        self._wanted, self._answered, self.corrected = len(endings), 0, 0
+        self._wanted, self._answered = len(endings), 0
+        self._before: dict[str, bytes | None] = {}  # label file of what was judged here, before that
+        self._corrected: dict[str, bool] = {}
         self._person, self._audits = person, audits
         self._asked = ''
         self._strips = ClipStrips(spec, folders)
@@ -126,6 +136,11 @@ class VerdictPanel(Asking):
     def finished(self) -> bool:
         """Every episode was shown."""
         return not self._asked
+
+    @property
+    def corrected(self) -> int:
+        """Episodes whose outcome is another one now."""
+        return sum(self._corrected.values())
 
     def progress(self) -> dict[str, Any]:
         found: dict[str, Any] = {'answered': self._answered, 'wanted': self._wanted}
@@ -146,7 +161,12 @@ class VerdictPanel(Asking):
         ending = self._known[question.episode]
         try:
             if outcome is not None:
-                self.corrected += judge(ending, outcome, person, self._audits)
+                label = label_path(ending.path)
+                self._before.setdefault(ending.name, label.read_bytes() if label.exists() else None)
+                self._corrected[ending.name] = judge(ending, outcome, person, self._audits)
+            elif ending.name in self._before:
+                take_back(ending, self._before[ending.name], person, self._audits)
+                self._corrected[ending.name] = False
         except OSError as error:
             reply(False, f'the label cannot be written: {error.strerror or error}')
             return
@@ -177,3 +197,13 @@ def judge(ending: Ending, outcome: Outcome, person: str, audits: AuditFile | Non
     if audits is not None:
         audits.add(Audit(ending.name, outcome == Outcome.SUCCESS, person))
     return outcome != ending.recorded
+
+
+def take_back(ending: Ending, before: bytes | None, person: str, audits: AuditFile | None = None) -> None:
+    """The person cannot tell after all: the label of ``before``, or none, counts again, and no audit.
+
+    Raises OSError where the disk takes no more.
+    """
+    restore_label(ending.path, before)
+    if audits is not None:
+        audits.withdraw(ending.name, person)

@@ -36,6 +36,7 @@ def run(args: argparse.Namespace, source: str, relative: str) -> int:
         source: where the CLIP weights are; relative: how the reward finds them from its own folder.
     """
     from apprentice.episodes.answers import answer_files, read_answers
+    from apprentice.episodes.facts import recorded_spec, sealed_files
     from apprentice.episodes.sources import readers_by_name
     from apprentice.learning.preference.answered import (
         StretchFeatures,
@@ -46,12 +47,10 @@ def run(args: argparse.Namespace, source: str, relative: str) -> int:
     from apprentice.reward_models.clip.reward import ClipReward
     from apprentice.reward_models.preferences.ensemble import FitConfig
     from apprentice.reward_models.preferences.reward import PreferenceReward, save
-    from apprentice.robot.parts import find_robot
-    from apprentice.robot.spec import RobotSpec
 
     if not args.data:
         raise ValueError('--labels needs the episodes that the answers are about: --data FOLDER')
-    spec = RobotSpec.load(find_robot(args.robot or 'sim_arm'))
+    spec = recorded_spec(sealed_files(args.data)[0], args.robot)
     readers = readers_by_name(args.data, spec)
     answers = read_answers(args.labels or answer_files(args.data))
     clip = ClipReward.load(source)

@@ -20,7 +20,7 @@ SIMULATED = {  # model -> part, and the tasks it was made for (none: all trainin
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of ``apprentice train calibration``."""
     source = parser.add_mutually_exclusive_group(required=True)
-    source.add_argument('--data', type=Path, nargs='+', help='folders of recorded episodes')
+    source.add_argument('--data', type=Path, nargs='+', help='run folders or folders of episodes')
     source.add_argument(
         '--simulated',
         type=int,
@@ -28,7 +28,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help='instead: N attempts at each training task of the simulator, and as many of the starter policy, '
         'scored by the weights in --out; for clip and critic',
     )
-    parser.add_argument('--robot', default='sim_arm', help='name of a shipped robot or a file')
+    parser.add_argument(
+        '--robot', help='name of a shipped robot or a file (default: the one recorded; simulated: sim_arm)'
+    )
     parser.add_argument(
         '--model', required=True, help='name of the reward model in the log: clip, critic, ...'
     )
@@ -65,16 +67,11 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _recorded(args: argparse.Namespace) -> Iterable[Episode]:
-    from apprentice.episodes.files import EpisodeFileError
+    from apprentice.episodes.facts import recorded_spec, sealed_files
     from apprentice.episodes.join import read_episode
-    from apprentice.episodes.labels import iter_sealed
-    from apprentice.robot.parts import find_robot
-    from apprentice.robot.spec import RobotSpec
 
-    robot = RobotSpec.load(find_robot(args.robot))
-    files = [path for folder in args.data for path in iter_sealed(folder)]
-    if not files:
-        raise EpisodeFileError(f'no episodes in {", ".join(map(str, args.data))}')
+    files = sealed_files(args.data)
+    robot = recorded_spec(files[0], args.robot)
     return (read_episode(path, robot) for path in files)
 
 
@@ -95,6 +92,7 @@ def _simulated(args: argparse.Namespace) -> Iterable[Episode]:
     part, tasks = SIMULATED[args.model]
     torch.set_num_threads(1)
     model = load_part(part).load(args.out)
-    wanted = plan(tasks or training_tasks(args.robot), CALIBRATION_SEEDS, args.simulated, CRITIC_MIX, 'seen')
+    tasks = tasks or training_tasks(args.robot or 'sim_arm')
+    wanted = plan(tasks, CALIBRATION_SEEDS, args.simulated, CRITIC_MIX, 'seen')
     acted = attempts(wanted) + policy_attempts(CALIBRATION, args.simulated)
     return (scored(model, attempt) for attempt in acted if attempt.success or not attempt.solved.any())

@@ -75,7 +75,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         '--pairs', type=Path, help='folder of the pairs; what is there is kept (default OUT.training/pairs)'
     )
     parser.add_argument('--out', type=Path, default=Path('runs/dpo'), help='folder of the policy')
-    parser.add_argument('--robot', default='', help='name of a shipped robot or a file (default sim_arm)')
+    parser.add_argument(
+        '--robot', default='', help='name of a shipped robot or a file (default: the one recorded)'
+    )
     parser.add_argument('--world-model', default='', help='folder, for nora (default: shipped)')
     parser.add_argument(
         '--labels', type=Path, help='file of answers, for labelled (default: preferences.jsonl beside --data)'
@@ -102,8 +104,7 @@ def run(args: argparse.Namespace) -> int:
     from apprentice.learning.preference.train import train_dpo
     from apprentice.learning.preference.train_config import read_training
     from apprentice.policies import checkpoint
-    from apprentice.robot.parts import find_robot, find_weights, share
-    from apprentice.robot.spec import RobotSpec
+    from apprentice.robot.parts import find_weights, share
 
     logging.basicConfig(level=logging.INFO, format='%(message)s', stream=sys.stderr)
     _take_back_words(args)
@@ -112,7 +113,7 @@ def run(args: argparse.Namespace) -> int:
         torch.set_num_threads(args.threads)
     starter = find_weights(args.policy) if args.policy else share('weights', 'policy')
     policy, _ = checkpoint.load(starter)
-    spec = RobotSpec.load(find_robot(args.robot or 'sim_arm'))
+    spec = _spec(args)
     policy.spec.require(spec)
     folder = args.pairs or training_folder(args.out) / 'pairs'
     if args.pairs_by == 'none':
@@ -136,6 +137,19 @@ def run(args: argparse.Namespace) -> int:
         train_dpo(starter, pairs, args.out, config, progress, command=_command(args))
     print(f'policy in {args.out}; evaluate it with: apprentice eval {args.out}')
     return 0
+
+
+def _spec(args: argparse.Namespace) -> RobotSpec:
+    """The robot of the data; sim_arm where there are none."""
+    from apprentice.episodes.facts import episode_folder, recorded_spec
+    from apprentice.episodes.labels import iter_sealed
+    from apprentice.robot.parts import find_robot
+    from apprentice.robot.spec import RobotSpec
+
+    if not args.robot and args.pairs_by != 'none':
+        for path in (path for folder in args.data for path in iter_sealed(episode_folder(folder))):
+            return recorded_spec(path)
+    return RobotSpec.load(find_robot(args.robot or 'sim_arm'))
 
 
 def _builder(

@@ -68,6 +68,13 @@ class AuditFile:
             },
         )
 
+    def withdraw(self, episode: str, person: str) -> None:
+        """Whoever looked at an episode cannot tell after all: it was not audited."""
+        append_line(
+            self.path,
+            {'episode': episode, 'withdrawn': True, 'person': person, 'time': round(time.time(), 3)},
+        )
+
     def begin_again(self, person: str) -> None:
         """Earlier audits count no more: what judged has been put right."""
         append_line(self.path, {'begin': True, 'person': person, 'time': round(time.time(), 3)})
@@ -79,6 +86,9 @@ class AuditFile:
             if 'begin' in line:
                 if not all_of_them:
                     found.clear()
+                continue
+            if line.get('withdrawn'):
+                found.pop(str(line.get('episode')), None)
                 continue
             try:
                 audit = Audit(

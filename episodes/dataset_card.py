@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from apprentice.episodes.lerobot_meta import LeRobotDatasetError, LeRobotMeta
 from apprentice.robot.files import replacing
 
 CARD = 'README.md'
+MARK = Path('meta') / 'apprentice_copy.json'  # in a copy of ours; hash of its index once it is whole
 
 
 def card(meta: LeRobotMeta, licence: str) -> str:
@@ -47,16 +49,17 @@ def copy_dataset(folder: str | Path, target: str | Path, licence: str = 'apache-
 
     Returns the bytes copied. A card that somebody wrote stays.
 
-    Raises LeRobotDatasetError for a damaged dataset and for a target that holds something else.
+    Raises LeRobotDatasetError for a damaged dataset, for a target that is neither empty nor such a copy, and
+    for a copy that another program has changed since.
     """
     folder, target = Path(folder), Path(target)
     meta = LeRobotMeta.load(folder)
     if target.resolve() == folder.resolve() or folder.resolve() in target.resolve().parents:
         raise LeRobotDatasetError(f'{target} is the dataset itself or inside it; choose another folder')
-    if target.exists() and any(target.iterdir()) and not (target / 'meta').is_dir():
-        raise LeRobotDatasetError(f'{target} holds something else; choose a new folder')
+    _require_own(target)
+    _mark(target, None)
     copied = 0
-    names = {path.relative_to(folder) for path in folder.rglob('*') if path.is_file()} - {LEDGER}
+    names = {path.relative_to(folder) for path in folder.rglob('*') if path.is_file()} - {LEDGER, MARK}
     # the index last: a copy that was cut off is seen to be incomplete
     for name in sorted(names, key=lambda n: (n.parts[0] == 'meta', n)):
         source, place = folder / name, target / name
@@ -74,7 +77,31 @@ def copy_dataset(folder: str | Path, target: str | Path, licence: str = 'apache-
         own = folder / CARD
         with replacing(target / CARD) as temporary:
             temporary.write_text(own.read_text() if own.exists() else card(meta, licence))
+    _mark(target, index_hash(target))
     return copied
+
+
+def _require_own(target: Path) -> None:
+    if not target.exists() or not any(target.iterdir()):
+        return
+    try:
+        index = json.loads((target / MARK).read_text())['index']
+    except (OSError, ValueError, KeyError, TypeError):
+        raise LeRobotDatasetError(
+            f'{target} holds something else, no copy made by apprentice dataset push-folder ({MARK} is '
+            'missing); choose a new folder'
+        ) from None
+    if index is not None and index != index_hash(target):
+        raise LeRobotDatasetError(
+            f'{target} was changed by another program since it was copied, which would be lost; choose a new '
+            'folder'
+        )
+
+
+def _mark(target: Path, index: str | None) -> None:
+    (target / MARK).parent.mkdir(parents=True, exist_ok=True)
+    with replacing(target / MARK) as temporary:
+        temporary.write_text(json.dumps({'index': index}))
 
 
 def upload(folder: str | Path, repo_id: str, private: bool = True) -> str:

@@ -75,16 +75,16 @@ def export(
     """Bring the dataset in ``out`` up to date with the logs of ``runs``.
 
     What is in it already stays; an episode whose label changed is written again, one that is no longer to be
-    in it, by its label or by other settings, goes. An export that was cut off goes on where it was. Logs that a dead recorder left are sealed
-    first. Episodes that cannot be read are listed and the others exported.
+    in it, by its label or by other settings, goes. An export that was cut off goes on where it was. Logs that
+    a dead recorder left are sealed first. Episodes that cannot be read are listed and the others exported.
 
     Args:
         runs: run folders, or folders of episode files.
         robot: name of a shipped robot or a file; default: the one recorded in the first log.
         progress: told after each file: how many of how many, and its name.
 
-    Raises EpisodeFileError, RobotFileError, LeRobotDatasetError where another program has changed the dataset,
-    and OSError of the disk (what was written stays).
+    Raises EpisodeFileError, RobotFileError, LeRobotDatasetError where another program has changed the
+    dataset, and OSError of the disk (what was written stays).
     """
     settings = settings or ExportSettings()
     for run in runs:

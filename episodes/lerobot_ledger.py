@@ -8,7 +8,6 @@ made, ``{"index": HASH}`` after it, so that a change by another program is seen.
 
 from __future__ import annotations
 
-import contextlib
 import fcntl
 import hashlib
 import json
@@ -25,6 +24,7 @@ from apprentice.robot.files import sha256
 LEDGER = Path('meta') / 'apprentice.jsonl'
 EPISODES = Path('meta') / 'episodes' / 'chunk-000' / 'file-000.parquet'
 CHUNK = 1000  # files of a folder
+DATA_PATH = 'data/chunk-{chunk_index:03d}/file-{file_index:03d}.parquet'
 _FORMAT = 1
 _OURS = (INFO, Path('data'), Path('videos'))  # what is written, and tidied up, in the folder
 
@@ -71,8 +71,8 @@ class Ledger:
         taken = [str(name) for name in _OURS if (folder / name).exists()]
         if taken and not self.path.exists():
             raise LeRobotDatasetError(
-                f'{folder} was written by something else ({", ".join(taken)}), it is not changed; export to a new '
-                'folder, and join datasets with apprentice dataset merge'
+                f'{folder} was written by something else ({", ".join(taken)}), it is not changed; '
+                'export to a new folder, and join datasets with apprentice dataset merge'
             )
         self.path.parent.mkdir(parents=True, exist_ok=True)
         self._stream = open(self.path, 'a+b')  # noqa: SIM115 - closed by close
@@ -84,10 +84,7 @@ class Ledger:
                     f'{folder} is being written by another process; wait for it'
                 ) from None
             self.entries: dict[int, Entry] = {}
-            self._written: set[tuple[int, int]] = set()  # slot and length of every line
-            self._index: str | None = None
-            self._load({'format': _FORMAT, **common})
-            if self._changed():
+            if _changed(folder, self._load({'format': _FORMAT, **common})):
                 raise LeRobotDatasetError(
                     f'{folder} was changed by another program since it was exported; it is left as it is: '
                     'export to a new folder, and join both with apprentice dataset merge'
@@ -102,7 +99,7 @@ class Ledger:
     def commit(self, entry: Entry) -> None:
         """Note an episode whose files are on the disk, or new facts about one."""
         self._append(asdict(entry))
-        self._take(entry)
+        self.entries[entry.slot] = entry
 
     def begin_index(self) -> None:
         """The index is being made: what is killed from here on is repaired by making it again."""
@@ -112,62 +109,37 @@ class Ledger:
         """The index is whole and on the disk."""
         self._append({'index': index_hash(self.folder)})
 
-    def _take(self, entry: Entry) -> None:
-        self.entries[entry.slot] = entry
-        self._written.add((entry.slot, entry.length))
-
     def _append(self, content: dict[str, Any]) -> None:
         self._stream.write(json.dumps(content).encode() + b'\n')
         self._stream.flush()
         os.fsync(self._stream.fileno())
 
-    def _load(self, head: dict[str, Any]) -> None:
+    def _load(self, head: dict[str, Any]) -> list[dict[str, Any]]:
+        """Fills ``entries``; returns the lines after the first."""
         self._stream.seek(0)
         text = self._stream.read()
         whole, _, torn = text.rpartition(b'\n')
         if torn:  # killed in the middle of a line
             self._stream.truncate(len(whole) + 1 if whole else 0)
-        lines = whole.splitlines() if whole else []
-        if not lines:
+        if not whole:
             self._stream.truncate(0)
             self._append(head)
             sync_folder(self.path.parent)
-            return
-        try:
-            found = json.loads(lines[0])
-            for line in map(json.loads, lines[1:]):
-                if 'index' in line:
-                    self._index = line['index']
-                else:
-                    self._take(Entry(**line))
-        except (ValueError, TypeError) as error:
-            raise LeRobotDatasetError(f'{self.path} is damaged ({error}); export to a new folder') from None
+            return []
+        found, *lines = _parsed(self.path, whole.decode(errors='replace'))
+        self.entries = _entries(self.path, lines)
         different = [name for name in head if found.get(name) != head[name]]
         if different:
             raise LeRobotDatasetError(
                 f'{self.folder} holds episodes with other {", ".join(different)} '
                 f'({_difference(found, head)}); export to a new folder'
             )
+        return lines
 
-    def _changed(self) -> bool:
-        """Whether something else has written to the dataset."""
-        if not (self.folder / INFO).exists():
-            return False
-        if self._index is not None:
-            return self._index != index_hash(self.folder)
-        # killed while the index was made, or written before there were hashes: all its rows must be ours
-        files = sorted((self.folder / EPISODES).parents[1].rglob('*.parquet'))
-        if any(path != self.folder / EPISODES for path in files):
-            return True
-        keys = ['data/chunk_index', 'data/file_index', 'length']
-        seen = set()
-        for path in files:
-            for row in read_table(path, columns=keys).to_pylist():
-                slot = row[keys[0]] * CHUNK + row[keys[1]]
-                if slot in seen or (slot, row['length']) not in self._written:
-                    return True
-                seen.add(slot)
-        return False
+
+def place(number: int) -> dict[str, int]:
+    """Where the files of a slot lie, for ``DATA_PATH``."""
+    return {'chunk_index': number // CHUNK, 'file_index': number % CHUNK}
 
 
 def index_hash(folder: Path) -> str:
@@ -181,15 +153,64 @@ def index_hash(folder: Path) -> str:
 
 def read_ledger(folder: Path) -> list[Entry]:
     """Episodes that the ledger of a dataset names, in their order; none where there is no ledger."""
-    with contextlib.suppress(FileNotFoundError):
-        lines = (folder / LEDGER).read_text().splitlines()[1:]
-        try:
-            found = [Entry(**content) for content in map(json.loads, lines) if 'index' not in content]
-        except (ValueError, TypeError) as error:
-            raise LeRobotDatasetError(f'{folder / LEDGER} is damaged ({error}); export again') from None
-        entries = {entry.slot: entry for entry in found}
-        return [entry for entry in entries.values() if not entry.removed]
-    return []
+    return _read(folder)[0]
+
+
+def own_entries(folder: Path) -> list[Entry]:
+    """As :func:`read_ledger`, but none where another program has changed the dataset since."""
+    entries, lines = _read(folder)
+    return [] if _changed(folder, lines) else entries
+
+
+def _read(folder: Path) -> tuple[list[Entry], list[dict[str, Any]]]:
+    path = folder / LEDGER
+    if not path.exists():
+        return [], []
+    text = path.read_text(errors='replace')
+    lines = _parsed(path, text[: text.rfind('\n') + 1])[1:]  # the last line may be half written
+    return [entry for entry in _entries(path, lines).values() if not entry.removed], lines
+
+
+def _parsed(path: Path, text: str) -> list[dict[str, Any]]:
+    try:
+        return [dict(json.loads(line)) for line in text.splitlines()]
+    except (ValueError, TypeError) as error:
+        raise _damaged(path, error) from None
+
+
+def _entries(path: Path, lines: list[dict[str, Any]]) -> dict[int, Entry]:
+    try:
+        found = [Entry(**line) for line in lines if 'index' not in line]
+    except TypeError as error:
+        raise _damaged(path, error) from None
+    return {entry.slot: entry for entry in found}
+
+
+def _damaged(path: Path, error: Exception) -> LeRobotDatasetError:
+    return LeRobotDatasetError(f'{path} is damaged ({error}); export to a new folder')
+
+
+def _changed(folder: Path, lines: list[dict[str, Any]]) -> bool:
+    """Whether something else has written to the dataset since the last of these lines."""
+    if not (folder / INFO).exists():
+        return False
+    index = next((line['index'] for line in reversed(lines) if 'index' in line), None)
+    if index is not None:
+        return bool(index != index_hash(folder))
+    # killed while the index was made, or written before there were hashes: all its rows must be ours
+    files = sorted((folder / 'meta' / 'episodes').rglob('*.parquet'))
+    if any(path != folder / EPISODES for path in files):
+        return True
+    written = {(line['slot'], line.get('length', 0)) for line in lines if 'slot' in line}
+    keys = ['data/chunk_index', 'data/file_index', 'length']
+    seen = set()
+    for path in files:
+        for row in read_table(path, columns=keys).to_pylist():
+            slot = row[keys[0]] * CHUNK + row[keys[1]]
+            if slot in seen or (slot, row['length']) not in written:
+                return True
+            seen.add(slot)
+    return False
 
 
 def _difference(found: dict[str, Any], wanted: dict[str, Any]) -> str:

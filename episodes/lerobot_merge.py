@@ -17,7 +17,7 @@ from apprentice.episodes.labels import iter_sealed, take_label
 from apprentice.episodes.lazy_frames import LazyFrames
 from apprentice.episodes.lerobot_features import INDEXES
 from apprentice.episodes.lerobot_frames import decode_images, video_frames
-from apprentice.episodes.lerobot_ledger import Entry, read_ledger
+from apprentice.episodes.lerobot_ledger import DATA_PATH, Entry, own_entries, place
 from apprentice.episodes.lerobot_meta import (
     LeRobotDatasetError,
     LeRobotEpisode,
@@ -41,8 +41,8 @@ def merge_lerobot(folders: Sequence[str | Path], out: str | Path, progress: _Pro
     """Add the episodes of ``folders`` to the dataset ``out``; returns how many were added.
 
     Episodes keep their order. One that is there already, with the same rows or exported from the same log, is
-    not added again, so a merge that was cut off can be repeated. Ids stay unique: the same id of another episode
-    gets ``.2``.
+    not added again, so a merge that was cut off can be repeated. Ids stay unique: the same id of another
+    episode gets ``.2``.
 
     Raises LeRobotDatasetError where columns or rates differ, and names what, and where ``out`` is among
     ``folders``.
@@ -64,12 +64,11 @@ def merge_lerobot(folders: Sequence[str | Path], out: str | Path, progress: _Pro
     with finishing(store):
         known = {key for entry in store.entries for key in _keys(store, entry)}
         for meta in metas:
-            entries = read_ledger(meta.folder)
+            own = {DATA_PATH.format(**place(entry.slot)): entry for entry in own_entries(meta.folder)}
             videos: dict[Path, int] = {}  # mp4 file, which may hold many episodes -> number here
-            for number, row in enumerate(meta.episodes):
-                entry = entries[number] if number < len(entries) else None
-                if entry is None or entry.length != row.length:  # of another program
-                    entry = Entry(number, f'{meta.folder.name}_ep{row.index:06d}')
+            for row in meta.episodes:
+                name = f'{meta.folder.name}_ep{row.index:06d}'
+                entry = own.get(str(row.data.relative_to(meta.folder)), Entry(0, name))
                 added += _copy(store, meta, row, entry, known, videos)
                 done += 1
                 progress(done, total, entry.episode_id)

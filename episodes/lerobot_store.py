@@ -21,11 +21,10 @@ from typing import Any
 import numpy as np
 
 from apprentice.episodes.files import replacing_durably, sync_folder
-from apprentice.episodes.lerobot_ledger import CHUNK, EPISODES, Entry, Ledger
+from apprentice.episodes.lerobot_ledger import CHUNK, DATA_PATH, EPISODES, Entry, Ledger, place
 from apprentice.episodes.lerobot_meta import INFO, parquet, read_table
 from apprentice.episodes.lerobot_stats import Stats, combined, of_column
 
-DATA_PATH = 'data/chunk-{chunk_index:03d}/file-{file_index:03d}.parquet'
 VIDEO_PATH = 'videos/{video_key}/chunk-{chunk_index:03d}/file-{file_index:03d}.mp4'
 
 
@@ -71,10 +70,10 @@ class Store:
         return tasks.index(task) if task in tasks else len(tasks)
 
     def data_file(self, slot: int) -> Path:
-        return self.folder / DATA_PATH.format(**_place(slot))
+        return self.folder / DATA_PATH.format(**place(slot))
 
     def video_file(self, feature: str, number: int) -> Path:
-        return self.folder / VIDEO_PATH.format(video_key=feature, **_place(number))
+        return self.folder / VIDEO_PATH.format(video_key=feature, **place(number))
 
     def next_video(self, feature: str) -> int:
         """A number for an mp4 file that no episode uses."""
@@ -168,12 +167,11 @@ class Store:
             parquet().write_table(table, temporary)
 
     def _row(self, entry: Entry, number: int, first: int) -> dict[str, Any]:
-        place = _place(entry.slot)
         row: dict[str, Any] = {'episode_index': number, 'tasks': [entry.task], 'length': entry.length}
-        row |= {f'data/{key}': value for key, value in place.items()}
+        row |= {f'data/{key}': value for key, value in place(entry.slot).items()}
         row |= {'dataset_from_index': first, 'dataset_to_index': first + entry.length}
         for feature, (file, begin, end) in entry.videos.items():
-            where = {**_place(file), 'from_timestamp': begin, 'to_timestamp': end}
+            where = {**place(file), 'from_timestamp': begin, 'to_timestamp': end}
             row |= {f'videos/{feature}/{key}': value for key, value in where.items()}
         stats = {**entry.stats, **self._index_stats(entry, number, first)}
         row |= {f'stats/{name}/{key}': v for name, found in stats.items() for key, v in found.items()}
@@ -229,10 +227,6 @@ def finishing(store: Store) -> Iterator[Store]:
             yield store
         finally:
             store.finish()
-
-
-def _place(number: int) -> dict[str, int]:
-    return {'chunk_index': number // CHUNK, 'file_index': number % CHUNK}
 
 
 def _dump(path: Path, content: dict[str, Any]) -> None:

@@ -14,13 +14,14 @@ import numpy as np
 import torch
 
 from apprentice.learning import snapshot
-from apprentice.learning.clone_config import CloneConfig, write_config
+from apprentice.learning.clone_config import CloneConfig
 from apprentice.learning.dataset import Samples, specify
 from apprentice.learning.distributed import Ranks
 from apprentice.learning.loader import Loaded, Loader
 from apprentice.learning.loss_plot import draw_losses
 from apprentice.learning.metrics_file import MetricsFile, read_metrics
 from apprentice.learning.run_lock import lock_run
+from apprentice.learning.settings_file import write_settings
 from apprentice.learning.trainer import Trainer
 from apprentice.policies import checkpoint
 from apprentice.policies.policy import FlowPolicy
@@ -85,7 +86,7 @@ def clone(
         begin = _resume(trainer, work, settings, config, rng)
         metrics_file = None
         if ranks.first:
-            write_config(config, work / 'train.yaml', command)
+            write_settings(config, work / 'train.yaml', command)
             metrics_file = stack.enter_context(contextlib.closing(MetricsFile(work / 'metrics.jsonl', begin)))
         loader = stack.enter_context(
             Loader(
@@ -112,7 +113,7 @@ def clone(
         if ranks.first:
             steps = trainer.algorithm.steps
             checkpoint.save(policy, out, {'name': 'behaviour cloning', 'train_steps': steps, **(about or {})})
-            write_config(config, out / 'train.yaml', command)
+            write_settings(config, out / 'train.yaml', command)
             draw_losses(read_metrics(work / 'metrics.jsonl'), work / 'loss.png')
     return policy
 

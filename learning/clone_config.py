@@ -5,19 +5,16 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from apprentice.learning.distributed import Parallel, Precision
+from apprentice.learning.settings_file import differences, merged, read_settings, read_words
 from apprentice.learning.weighted_flow import WeightedFlowConfig
 from apprentice.policies.config import PolicyConfig
 from apprentice.policies.presets import load_preset
-from apprentice.robot.files import replacing
 from apprentice.robot.settings import SettingsError, from_dict
 
 # what may differ when a killed training goes on: where and how it runs, not what it computes
@@ -73,9 +70,7 @@ class CloneConfig:
 
     def differences(self, other: Mapping[str, Any]) -> list[str]:
         """Names of the settings by which a run is another one than that with the settings ``other``."""
-        mine, theirs = flat(self.to_dict()), flat(other)
-        names = sorted(name for name in {*mine, *theirs} if mine.get(name) != theirs.get(name))
-        return [name for name in names if name not in _PLACE]
+        return differences(self.to_dict(), other, _PLACE)
 
 
 def read_config(
@@ -91,40 +86,17 @@ def read_config(
 
     Raises SettingsError, which names what is wrong and what there is; OSError for a file that is missing.
     """
-    from omegaconf import OmegaConf
-    from omegaconf.errors import OmegaConfBaseException
-
     defaults = {'algorithm': dataclasses.asdict(CloneConfig().algorithm)}
-    names: list[str] = []
-    rest: list[str] = []
-    for word in words:
-        key, equals, value = word.partition('=')
-        if not equals or not re.fullmatch(r'[A-Za-z_]\w*(\.\w+)*', key):
-            raise SettingsError(f'{word!r} is no setting; write key=value, such as steps=100')
-        (names if key == 'policy' else rest).append(value if key == 'policy' else word)
-    try:
-        typed: Any = OmegaConf.to_container(OmegaConf.from_dotlist(rest))
-        layers = [_read_file(file) if file is not None else {}, dict(flags or {}), typed]
-        named = [name for layer in layers if (name := _take_name(layer))] + names
-        policy = load_preset(named[-1]) if named else {}
-        merged = OmegaConf.merge(defaults, {'policy': policy}, *layers)
-        data: Any = OmegaConf.to_container(merged, resolve=True)
-    except (OmegaConfBaseException, yaml.YAMLError) as error:
-        raise SettingsError(f'the settings cannot be merged: {error}') from error
+    word, typed = read_words(words, 'policy')
+    layers = [read_settings(file), dict(flags or {}), typed]
+    names = [*(_take_name(layer) for layer in layers), word]
+    named = [name for name in names if name]
+    policy = load_preset(named[-1]) if named else {}
+    data = merged(defaults, {'policy': policy}, *layers)
     if not isinstance(data.get('policy'), Mapping):
         raise SettingsError(f'policy is {data.get("policy")!r}; give a name or a mapping')
     data['policy'] = PolicyConfig.from_dict(data['policy'])
     return from_dict(CloneConfig, data, 'settings')
-
-
-def _read_file(file: str | Path) -> dict[str, Any]:
-    try:
-        data = yaml.safe_load(Path(file).read_text(encoding='utf-8')) or {}
-    except yaml.YAMLError as error:
-        raise SettingsError(f'{file} is not YAML: {error}') from error
-    if not isinstance(data, dict):
-        raise SettingsError(f'{file} holds {data!r}; it must be a mapping of settings')
-    return data
 
 
 def _take_name(layer: dict[str, Any]) -> str:
@@ -137,19 +109,3 @@ def _take_name(layer: dict[str, Any]) -> str:
         layer['policy'] = {name: value for name, value in policy.items() if name != 'preset'}
         return str(policy['preset'])
     return ''
-
-
-def write_config(config: CloneConfig, path: Path, command: str = '') -> None:
-    """Write the settings, with the command that made them as a comment."""
-    text = yaml.safe_dump(config.to_dict(), sort_keys=False)
-    lines = ''.join(f'# {line}\n' for line in command.splitlines())
-    with replacing(path) as temporary:
-        temporary.write_text(lines + text, encoding='utf-8')
-
-
-def flat(data: Mapping[str, Any], prefix: str = '') -> dict[str, Any]:
-    """Nested settings as one mapping with dotted names."""
-    found: dict[str, Any] = {}
-    for name, value in data.items():
-        found |= flat(value, f'{prefix}{name}.') if isinstance(value, Mapping) else {f'{prefix}{name}': value}
-    return found

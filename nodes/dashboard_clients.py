@@ -28,6 +28,7 @@ class Client:
     def __init__(self, number: int, connection: web.WebSocketResponse, asking: Asking):
         self.number, self.connection, self.asking = number, connection, asking
         self.refusal = ''  # why it may not control, empty if it may
+        self.token = ''  # that was judged so
         self.key = ''  # secret of the browser tab: a reloaded page is known by it
         self.name = f'person {number}'
         self.slots: dict[str, str | bytes] = {}

@@ -240,10 +240,13 @@ class Server:
         token, key, name = (str(fields.get(name) or '').strip() for name in ('token', 'key', 'name'))
         client.key, client.name = key[:100], name[:40] or client.name
         guesses = _bucket(self._guesses, client.asking.peer, 1.0, 3.0)
-        if token and guesses.empty:
+        if token and token == client.token:
+            pass  # judged before; guesses of others at the same address must not lock this person out
+        elif token and guesses.empty:
             client.refusal = 'view only: too many wrong tokens; wait a few seconds, then enter it again'
+            client.token = ''
         else:
-            client.refusal = self._access.control_refusal(client.asking, token)
+            client.refusal, client.token = self._access.control_refusal(client.asking, token), token
             if client.refusal and token:
                 guesses.take()
         client.put('you', json.dumps({'type': 'you', **self._about(client)}))

@@ -206,13 +206,9 @@ class RecordFlowNode(Node):
         elif call in (FlowCall.TAKE, FlowCall.RELEASE):
             future = self._control.call_async(SetBool.Request(data=call is FlowCall.TAKE))
         else:
-            outcome = {
-                FlowCall.LABEL_SUCCESS: Outcome.SUCCESS,
-                FlowCall.LABEL_FAILURE: Outcome.FAILURE,
-                FlowCall.LABEL_DISCARD: Outcome.ABORT,
-            }[call]
+            assert call.label is not None  # the flow waits for the answer: the episode is still the same
             request = LabelEpisode.Request(
-                episode_id=flow.episode_id, outcome=int(outcome), annotator='record_flow'
+                episode_id=flow.episode_id, outcome=int(call.label), annotator='record_flow'
             )
             future = self._label.call_async(request)
         self._busy = True
@@ -226,6 +222,8 @@ class RecordFlowNode(Node):
             if not getattr(answer, 'success', getattr(answer, 'accepted', True)):
                 self.get_logger().warning(f'{call.value}: {answer.message}')
                 flow.refused(call, answer.message)
+                return
+            flow.answered(call)
 
         future.add_done_callback(answered)
 

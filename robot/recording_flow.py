@@ -52,6 +52,15 @@ class FlowCall(Enum):
     LABEL_FAILURE = 'episode/label FAILURE'
     LABEL_DISCARD = 'episode/label ABORT'
 
+    @property
+    def label(self) -> Outcome | None:
+        """The outcome that a call labels an episode with."""
+        return {
+            FlowCall.LABEL_SUCCESS: Outcome.SUCCESS,
+            FlowCall.LABEL_FAILURE: Outcome.FAILURE,
+            FlowCall.LABEL_DISCARD: Outcome.ABORT,
+        }.get(self)
+
 
 @dataclass(frozen=True)
 class FlowSettings:
@@ -106,6 +115,7 @@ class RecordingFlow:
         self._aborted = 0
         self._over: set[str] = set()
         self._released = False
+        self._labelling = False  # a label was asked for, and its answer has not come
         if kept >= settings.episodes:
             self.state = FlowState.DONE
 
@@ -125,7 +135,9 @@ class RecordingFlow:
             FlowState.SCENE: 'prepare the scene, then GO',
             FlowState.TAKE: 'take the controls: recording begins with it',
             FlowState.RECORDING: 'SUCCESS or FAILURE ends it, DISCARD throws it away',
-            FlowState.REVIEW: f'{self.outcome.name}: KEEP, DISCARD, or label it SUCCESS or FAILURE',
+            FlowState.REVIEW: 'the label is being written'
+            if self._labelling
+            else f'{self.outcome.name}: KEEP, DISCARD, or label it SUCCESS or FAILURE',
             FlowState.DONE: self.failed or 'all episodes are recorded',
         }[self.state]
 
@@ -135,6 +147,8 @@ class RecordingFlow:
             if self.state in (FlowState.RESETTING, FlowState.SCENE, FlowState.COUNTDOWN, FlowState.TAKE,
                               FlowState.RECORDING):  # fmt: skip
                 self.wanted.append(FlowCall.ABORT)
+            elif self.state is FlowState.REVIEW and not self._labelling:
+                self._tally()  # it is kept
             self._end('')
         elif self.state is FlowState.WAITING and what is Press.GO:
             self._start()
@@ -155,16 +169,17 @@ class RecordingFlow:
             self._review(what)
 
     def _review(self, what: Press) -> None:
-        label = {
-            Press.SUCCESS: (FlowCall.LABEL_SUCCESS, Outcome.SUCCESS),
-            Press.FAILURE: (FlowCall.LABEL_FAILURE, Outcome.FAILURE),
-            Press.DISCARD: (FlowCall.LABEL_DISCARD, Outcome.ABORT),
-        }
-        if what in label:
-            call, outcome = label[what]
-            if outcome != self.outcome:
-                self.wanted.append(call)
-                self.outcome = outcome
+        call = {
+            Press.SUCCESS: FlowCall.LABEL_SUCCESS,
+            Press.FAILURE: FlowCall.LABEL_FAILURE,
+            Press.DISCARD: FlowCall.LABEL_DISCARD,
+        }.get(what)
+        if self._labelling:
+            return  # first the answer
+        if call is not None and call.label != self.outcome:
+            self._labelling = True
+            self.wanted.append(call)
+        elif call is not None:
             self._count()
         elif what in (Press.KEEP, Press.GO):
             self._count()
@@ -177,16 +192,27 @@ class RecordingFlow:
 
     def episode(self, episode_id: str, phase: Phase, outcome: Outcome, cause: EndCause) -> None:
         """An EpisodeState arrived; those of episodes that this flow did not begin are followed too."""
-        if episode_id in self._over or self.done:
+        if self.done or self._labelling:
             return
-        if phase == Phase.RESETTING and self.state is FlowState.WAITING:
-            self._enter(FlowState.RESETTING)  # started from the page
+        if self.state is FlowState.REVIEW and episode_id == self.episode_id and phase == Phase.ENDED:
+            self.outcome = outcome  # labelled from the page
+        if episode_id in self._over:
+            return
+        begun = phase in (Phase.RESETTING, Phase.READY, Phase.RUNNING)
+        another = begun and episode_id != self.episode_id
+        if another and self.state is FlowState.REVIEW:
+            self._count()  # the last one is kept
+            if self.done:
+                return
+        if (self.state is FlowState.WAITING and begun) or (self.state is not FlowState.RESETTING and another):
+            self._released = False  # begun from the page
+            self._enter(FlowState.RESETTING)
         if self.state is FlowState.WAITING:
             return
-        if phase != Phase.ENDED:
+        if begun:
             self.episode_id = episode_id
         elif episode_id != self.episode_id:
-            return  # the episode before, published again
+            return  # the episode before, published again, or none
         if phase == Phase.READY and self.state is FlowState.RESETTING:
             self._enter(FlowState.COUNTDOWN if self.settings.simulator else FlowState.SCENE)
             if self.state is FlowState.SCENE and self.settings.automatic:
@@ -211,10 +237,21 @@ class RecordingFlow:
         self._aborted = 0
         self._enter(FlowState.REVIEW)
 
+    def answered(self, call: FlowCall) -> None:
+        """A service did what it was asked for. An episode that is labelled anew counts now."""
+        if call.label is not None and self._labelling:
+            self._labelling = False
+            self.outcome = call.label
+            self._count()
+
     def refused(self, call: FlowCall, why: str) -> None:
         """A service said no; the flow goes back to where it can be tried again."""
         self.message = f'{call.value}: {why}'
-        if call is FlowCall.START:
+        if call.label is not None:
+            self._labelling, self._since = False, self._now
+            if self.done:
+                self._tally()  # the person has left: what was recorded stands
+        elif call is FlowCall.START:
             if self.state is FlowState.COUNTDOWN:
                 self._enter(FlowState.SCENE)
             else:
@@ -248,7 +285,8 @@ class RecordingFlow:
             if settings.take and self._mode == ControlMode.HUMAN and not self._released:
                 self._released = True
                 self.wanted.append(FlowCall.RELEASE)
-            if settings.automatic or (settings.review_s and waited >= settings.review_s):
+            over = settings.automatic or (settings.review_s and waited >= settings.review_s)
+            if over and not self._labelling:
                 self._count()
 
     def _start(self) -> None:
@@ -260,10 +298,15 @@ class RecordingFlow:
         self.wanted.append(FlowCall.START)
         self._enter(FlowState.RESETTING)
 
-    def _count(self) -> None:
+    def _tally(self) -> None:
         self.kept += self.outcome == Outcome.SUCCESS
         self.failures += self.outcome == Outcome.FAILURE
         self.discarded += self.outcome == Outcome.ABORT
+
+    def _count(self) -> None:
+        self._tally()
+        if self.done:
+            return
         self._enter(FlowState.WAITING)
         if self.kept >= self.settings.episodes:
             self._end('')

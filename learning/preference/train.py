@@ -21,8 +21,9 @@ from apprentice.learning.preference.dpo import Dpo
 from apprentice.learning.preference.flow_dpo import FlowDpo
 from apprentice.learning.preference.pairs import PairError, Pairs
 from apprentice.learning.preference.token_dpo import TokenDpo
-from apprentice.learning.preference.train_config import DpoTraining, write_training
+from apprentice.learning.preference.train_config import DpoTraining
 from apprentice.learning.run_lock import lock_run
+from apprentice.learning.settings_file import write_settings
 from apprentice.policies import checkpoint
 from apprentice.policies.policy import FlowPolicy
 from apprentice.robot.files import replacing
@@ -73,7 +74,7 @@ def train_dpo(
     settings = {'config': config.to_dict(), 'pairs': pairs.digest(), 'starter': identity}
     with lock_run(work):
         begin = _resume(algorithm, work, settings, config, rng)
-        write_training(config, work / 'train.yaml', command)
+        write_settings(config, work / 'train.yaml', command)
         with contextlib.closing(MetricsFile(work / 'metrics.jsonl', begin)) as metrics_file:
             for step in range(begin, config.steps):
                 rows = rng.integers(0, len(training), config.algorithm.batch)
@@ -101,7 +102,7 @@ def train_dpo(
             **(about or {}),
         }
         checkpoint.save(algorithm.averaged, out, facts)
-        write_training(config, out / 'train.yaml', command)
+        write_settings(config, out / 'train.yaml', command)
         draw_losses(lines, work / 'loss.png')
         card = _card(config, pairs, lines, identity, manifest.get('about', {}), command)
         with replacing(out / 'README.md') as temporary:

@@ -5,16 +5,13 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
-
 from apprentice.learning.preference.dpo import DpoConfig
-from apprentice.robot.files import replacing
+from apprentice.learning.settings_file import differences, merged, read_settings, read_words
 from apprentice.robot.settings import SettingsError, from_dict
 
 TOKEN_BETA = 0.1
@@ -58,11 +55,7 @@ class DpoTraining:
 
     def differences(self, other: Mapping[str, Any]) -> list[str]:
         """Names of the settings by which a run is another one than that with the settings ``other``."""
-        mine, theirs = self.to_dict(), dict(other)
-        inner, outer = mine.pop('algorithm'), theirs.pop('algorithm', {})
-        names = [n for n in {*mine, *theirs} if mine.get(n) != theirs.get(n) and n not in _PLACE]
-        names += [f'algorithm.{n}' for n in {*inner, *outer} if inner.get(n) != outer.get(n)]
-        return sorted(names)
+        return differences(self.to_dict(), other, _PLACE)
 
 
 def read_training(
@@ -74,19 +67,7 @@ def read_training(
 
     Raises SettingsError, which names what is wrong and what there is; OSError for a file that is missing.
     """
-    from omegaconf import OmegaConf
-    from omegaconf.errors import OmegaConfBaseException
-
-    for word in words:
-        if not re.fullmatch(r'[A-Za-z_]\w*(\.\w+)*=.*', word):
-            raise SettingsError(f'{word!r} is no setting; write key=value, such as steps=100')
-    try:
-        typed: Any = OmegaConf.to_container(OmegaConf.from_dotlist(list(words)))
-        data: Any = OmegaConf.to_container(
-            OmegaConf.merge(_read_file(file) if file is not None else {}, dict(flags or {}), typed)
-        )
-    except (OmegaConfBaseException, yaml.YAMLError) as error:
-        raise SettingsError(f'the settings cannot be merged: {error}') from error
+    data = merged(read_settings(file), flags or {}, read_words(words)[1])
     algorithm = data.get('algorithm') or {}
     if not isinstance(algorithm, Mapping):
         raise SettingsError(
@@ -95,17 +76,3 @@ def read_training(
     if data.get('head') == 'fast' and 'beta' not in algorithm:
         algorithm = {**algorithm, 'beta': TOKEN_BETA}
     return from_dict(DpoTraining, {**data, 'algorithm': algorithm}, 'settings')
-
-
-def write_training(config: DpoTraining, path: Path, command: str = '') -> None:
-    """Write the settings, with the command that made them as a comment."""
-    lines = ''.join(f'# {line}\n' for line in command.splitlines())
-    with replacing(path) as temporary:
-        temporary.write_text(lines + yaml.safe_dump(config.to_dict(), sort_keys=False), encoding='utf-8')
-
-
-def _read_file(file: str | Path) -> dict[str, Any]:
-    data = yaml.safe_load(Path(file).read_text(encoding='utf-8')) or {}
-    if not isinstance(data, dict):
-        raise SettingsError(f'{file} holds {data!r}; it must be a mapping of settings')
-    return data

@@ -311,7 +311,10 @@ class ChunkBuffer:
                 return torch.empty(0, dtype=torch.int64), torch.empty(0, dtype=torch.int64)
             alive = self._transitions['alive']
             human, shown = self._transitions['human'], self._transitions['demonstration']
-            self._pools = (torch.nonzero(human & alive)[:, 0], torch.nonzero(~shown & alive)[:, 0])
+            parts = (shown & human & alive, ~shown & human & alive, ~shown & alive)
+            demonstrated, corrected, own = (torch.nonzero(part)[:, 0] for part in parts)
+            # demonstrations first: a learner that was restored adds them after the episodes
+            self._pools = torch.cat([demonstrated, corrected]), own
         return self._pools
 
     def sample(self, size: int, generator: torch.Generator | None = None) -> ChunkBatch:

@@ -5,17 +5,13 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from apprentice.learning.clone_config import flat
 from apprentice.learning.rl.rollout import RewardConfig
-from apprentice.robot.files import replacing
+from apprentice.learning.settings_file import differences, merged, read_settings, read_words
 from apprentice.robot.parts import load_part
 from apprentice.robot.settings import SettingsError, from_dict
 
@@ -77,9 +73,7 @@ class RlConfig:
 
     def differences(self, other: Mapping[str, Any]) -> list[str]:
         """Names of the settings by which a run is another one than that with the settings ``other``."""
-        mine, theirs = flat(self.to_dict()), flat(other)
-        names = sorted(name for name in {*mine, *theirs} if mine.get(name) != theirs.get(name))
-        return [name for name in names if name not in _PLACE]
+        return differences(self.to_dict(), other, _PLACE)
 
 
 def algorithm_part(name: str) -> str:
@@ -117,24 +111,8 @@ def read_rl_config(
 
     Raises SettingsError, which names what is wrong and what there is; OSError for a file that is missing.
     """
-    from omegaconf import OmegaConf
-    from omegaconf.errors import OmegaConfBaseException
-
-    named, rest = '', []
-    for word in words:
-        key, equals, value = word.partition('=')
-        if not equals or not re.fullmatch(r'[A-Za-z_]\w*(\.\w+)*', key):
-            raise SettingsError(f'{word!r} is no setting; write key=value, such as iterations=100')
-        if key == 'algorithm':
-            named = value
-        else:
-            rest.append(word)
-    try:
-        layers = [_read(file) if file is not None else {}, dict(flags or {})]
-        merged = OmegaConf.merge(*layers, OmegaConf.from_dotlist(rest))
-        data: Any = OmegaConf.to_container(merged, resolve=True)
-    except (OmegaConfBaseException, yaml.YAMLError) as error:
-        raise SettingsError(f'the settings cannot be merged: {error}') from error
+    named, typed = read_words(words, 'algorithm')
+    data = merged(read_settings(file), flags or {}, typed)
     algorithm = data.pop('algorithm', None) or {}
     if not isinstance(algorithm, Mapping):
         algorithm = {'part': str(algorithm)}
@@ -143,20 +121,3 @@ def read_rl_config(
     algorithm.pop('part', None)
     settings = from_dict(find_algorithm(part).Config, algorithm, 'algorithm')
     return from_dict(RlConfig, {**data, 'part': part, 'algorithm': settings}, 'settings')
-
-
-def write_rl_config(config: RlConfig, path: Path, command: str = '') -> None:
-    """Write the settings, with the command that made them as a comment."""
-    lines = ''.join(f'# {line}\n' for line in command.splitlines())
-    with replacing(path) as temporary:
-        temporary.write_text(lines + yaml.safe_dump(config.to_dict(), sort_keys=False), encoding='utf-8')
-
-
-def _read(file: str | Path) -> dict[str, Any]:
-    try:
-        data = yaml.safe_load(Path(file).read_text(encoding='utf-8')) or {}
-    except yaml.YAMLError as error:
-        raise SettingsError(f'{file} is not YAML: {error}') from error
-    if not isinstance(data, dict):
-        raise SettingsError(f'{file} holds {data!r}; it must be a mapping of settings')
-    return data

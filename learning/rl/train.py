@@ -20,8 +20,9 @@ from apprentice.learning.distributed import Ranks
 from apprentice.learning.metrics_file import MetricsFile
 from apprentice.learning.rl.engine import Engine, LaneSetup, LocalEngine
 from apprentice.learning.rl.episodes import MacroEpisode
-from apprentice.learning.rl.rl_config import RlConfig, find_algorithm, write_rl_config
+from apprentice.learning.rl.rl_config import RlConfig, find_algorithm
 from apprentice.learning.run_lock import lock_run
+from apprentice.learning.settings_file import write_settings
 from apprentice.policies import checkpoint
 from apprentice.policies.policy import FlowPolicy
 from apprentice.robot.spec import RobotSpec
@@ -94,7 +95,7 @@ def train(
             stack.enter_context(lock_run(work))
         begin = _resume(algorithm, work, settings, config)
         if ranks.first:
-            write_rl_config(config, work / 'train.yaml', command)
+            write_settings(config, work / 'train.yaml', command)
             metrics_file = stack.enter_context(contextlib.closing(MetricsFile(work / 'metrics.jsonl', begin)))
         setup = lane_setup(folder, robot, config)
         if begin < config.iterations:

@@ -4,21 +4,23 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
-from label_rig import make, record
+from label_rig import ROBOT_FILE, SPEC, make, record
 
 from apprentice.cli.main import main
-from apprentice.episodes.answers import AnswerFile
+from apprentice.episodes.answers import Answer, AnswerFile, Stretch, StretchPair
 from apprentice.episodes.audits import Audit, AuditFile, drawn, precision, stop_reason
 from apprentice.episodes.doubts import doubt, ending_of
+from apprentice.episodes.episode_writer import write_episode
 from apprentice.episodes.files import EpisodeFileError
 from apprentice.episodes.labels import label_path, read_label
 from apprentice.learning.preference.store import PairStore
 from apprentice.reward_models.base import ScoreRequest
 from apprentice.reward_models.preferences.reward import PreferenceReward
-from apprentice.robot.types import Outcome
+from apprentice.robot.types import Outcome, RewardKind
 
 
 @pytest.fixture(scope='module')
@@ -58,6 +60,27 @@ def test_answers_become_a_reward_and_pairs_of_chunks(recorded, tmp_path, capsys)
     assert {pairs.episode[o] for o in pairs.observation} == {answer.better.episode for answer in decided}
 
 
+def test_recordings_of_another_robot_are_read_with_its_file(tmp_path, capsys):
+    mine = ROBOT_FILE.replace('name: sim_arm', 'name: my_arm')
+    run = tmp_path / 'episodes'
+    for number in (0, 1, 6, 7):
+        episode = make(number, robot='my_arm')
+        # a critic that knows the truth
+        episode.rewards = [replace(r, kind=RewardKind.ABS_PROGRESS, model='critic') for r in episode.rewards]
+        write_episode(run, episode, SPEC, mine)  # the recorder notes the robot file
+    file = AnswerFile(run / 'preferences.jsonl')
+    for worse, better in ((0, 6), (0, 7), (1, 6)):
+        sides = (Stretch(f'run-{number:05d}', 0.5, 2.5) for number in (worse, better))
+        file.add(Answer(StretchPair('pick up the red cube', *sides), 'right', 'anna'))
+    assert main(['train', 'preference', '--data', str(tmp_path), '--out', str(tmp_path / 'reward')]) == 0
+    assert '3 answers' in capsys.readouterr().out
+    words = ['--data', str(tmp_path), '--out', str(tmp_path / 'calibrated')]
+    assert main(['train', 'calibration', *words, '--model', 'critic']) == 0
+    assert '4 episodes' in capsys.readouterr().out
+    assert main(['train', 'calibration', *words, '--model', 'critic', '--robot', 'sim_arm']) == 2
+    assert "robot 'my_arm'" in capsys.readouterr().err
+
+
 def test_training_without_answers_says_what_to_do(tmp_path, capsys):
     run = record(tmp_path, [make(0), make(1)])
     assert main(['train', 'preference', '--data', str(run), '--out', str(tmp_path / 'r')]) == 2
@@ -69,11 +92,13 @@ def test_doubtful_outcomes(tmp_path, capsys):
     fine, denied = make(5, claim=0.97), make(6, claim=0.2)
     close, missed = make(7, claim=0.95, margin=0.01), make(1, claim=0.95)
     by_hand = make(13, claim=0.1, end_cause=1)
+    failed_by_hand = make(9, claim=0.95, end_cause=1)
     open_end = make(2, outcome=Outcome.UNKNOWN)
-    run = record(tmp_path, [fine, denied, close, missed, by_hand, open_end])
+    run = record(tmp_path, [fine, denied, close, missed, by_hand, failed_by_hand, open_end])
     endings = {e.name: e for e in map(ending_of, sorted((run / 'episodes').glob('*.mcap')))}
     why = {name: doubt(ending)[1] for name, ending in endings.items()}
     assert why['run-00005'] == why['run-00013'] == ''
+    assert why['run-00009'] == '', 'a person said that it failed'
     assert '20% done' in why['run-00006']
     assert 'another instruction' in why['run-00007']
     assert 'ended as a failure' in why['run-00001']
@@ -82,12 +107,12 @@ def test_doubtful_outcomes(tmp_path, capsys):
 
     assert main(['label', str(run), '--success', '--scripted']) == 0
     out = capsys.readouterr().out
-    assert '4 of 6 outcomes are doubtful' in out
+    assert '4 of 7 outcomes are doubtful' in out
     assert '4 judged, 1 outcomes corrected' in out
     assert read_label(run / 'episodes' / 'run-00002.mcap') == Outcome.FAILURE
     assert not label_path(run / 'episodes' / 'run-00005.mcap').exists()
     assert main(['label', str(run), '--success', '--scripted']) == 0
-    assert '0 of 6 outcomes are doubtful' in capsys.readouterr().out, 'what was judged is not asked again'
+    assert '0 of 7 outcomes are doubtful' in capsys.readouterr().out, 'what was judged is not asked again'
 
 
 def test_an_audit_stops_what_is_wrong_too_often(tmp_path, capsys):

@@ -16,9 +16,11 @@ from clone_rig import ROBOT, make_episode
 from apprentice.cli.main import build_parser, main
 from apprentice.cli.train_bc import EXAMPLES
 from apprentice.episodes.episode_writer import write_episode
-from apprentice.learning.clone_config import CloneConfig, flat, read_config
+from apprentice.learning.clone_config import CloneConfig, read_config
+from apprentice.learning.settings_file import flat
 from apprentice.policies.config import PolicyConfig
 from apprentice.policies.presets import load_preset, presets
+from apprentice.robot.types import Outcome
 
 TINY = ('policy.backbone.width=32', 'policy.backbone.channels=[8,8,16]', 'policy.expert.width=32')
 
@@ -53,6 +55,20 @@ def test_words_options_and_a_file_make_a_policy(logs, tmp_path, capsys):
     assert settings(tmp_path / 'again') == found
     weights = [(tmp_path / name / 'model.safetensors').read_bytes() for name in ('out', 'again')]
     assert weights[0] == weights[1]
+
+
+def test_a_policy_of_an_export_without_loss_is_that_of_the_logs(logs, tmp_path):
+    pytest.importorskip('pyarrow', reason="needs pip install 'apprentice[lerobot-dataset]'")
+    for number, outcome in ((2, Outcome.ABORT), (3, Outcome.FAILURE), (4, Outcome.SUCCESS)):
+        write_episode(logs, make_episode(number, 15, outcome=outcome), ROBOT)
+    assert main(['dataset', 'export', str(logs), '--out', str(tmp_path / 'set'), '--images', 'png']) == 0
+    weights = {}
+    for name in ('logs', 'set'):
+        out = tmp_path / f'of_{name}'
+        words = ['--data', str(tmp_path / name), '--out', str(out), '--steps', '4', '--batch', '8', *TINY]
+        assert main(['train', 'bc', *words]) == 0
+        weights[name] = (out / 'model.safetensors').read_bytes()
+    assert weights['logs'] == weights['set'], 'to the bit'
 
 
 @pytest.mark.parametrize('heads', ['flow', 'joint', 'fast'])

@@ -108,9 +108,9 @@ class Recording:
         data = encode(kind, {'header': {'stamp': time_fields(stamp)}, **fields})
         self.log.write('/' + topic, data, stamp)
 
-    def state(self, stamp, phase, start, outcome=0):
+    def state(self, stamp, phase, start, outcome=0, name='e'):
         ended = stamp if phase == 4 else 0
-        facts = {'episode_id': 'e', 'task': 't', 'phase': phase, 'outcome': outcome}
+        facts = {'episode_id': name, 'task': 't', 'phase': phase, 'outcome': outcome}
         facts |= {'started': time_fields(start), 'ended': time_fields(ended)}
         self.write('episode/state', 'apprentice_interfaces/msg/EpisodeState', stamp, **facts)
 

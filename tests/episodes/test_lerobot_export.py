@@ -283,3 +283,48 @@ def test_episodes_that_do_not_fit_are_refused_with_a_remedy(tmp_path, spec):
     with pytest.raises(LeRobotDatasetError, match='give --fps'):
         LeRobotWriter(tmp_path / 'rate', dataclasses.replace(spec, action_dt=0.03))
     assert read_ledger(tmp_path / 'nan') == []
+
+
+def test_narrower_settings_take_out_what_is_there(tmp_path, spec, episodes):
+    episodes[2].eval_only = True
+    for episode in episodes:
+        write_episode(tmp_path / 'run', episode, spec, ROBOT_FILE)
+    out, run = tmp_path / 'set', tmp_path / 'run'
+    wide = dataclasses.replace(PNG, held_out=True)
+    assert len(export([run], out, settings=wide).added) == 3
+    done = export([run], out, settings=dataclasses.replace(wide, outcomes=(Outcome.SUCCESS,)))
+    assert (done.removed, done.left_out, len(done.kept)) == (['e1.mcap'], {'e1.mcap': 'FAILURE'}, 2)
+    done = export([run], out, settings=PNG)
+    assert (done.removed, done.added, done.kept) == (['e2.mcap'], ['e1.mcap'], ['e0.mcap'])
+    write_label(run / 'e1.mcap', Outcome.SUCCESS, 'test')
+    assert export([run], out, settings=PNG).updated == ['e1.mcap']
+    (run / 'e1.label.json').unlink()  # as recorded again
+    done = export([run], out, settings=dataclasses.replace(PNG, outcomes=(Outcome.SUCCESS,)))
+    assert done.removed == ['e1.mcap']
+    assert [len(LeRobotSource(out, spec).episode(0)), len(LeRobotSource(out, spec))] == [12, 1]
+
+
+def test_a_dataset_without_any_episode_is_none(tmp_path, run, spec):
+    out = tmp_path / 'set'
+    export([run], out, settings=PNG)
+    for number in range(3):
+        write_label(run / 'episodes' / f'e{number}.mcap', Outcome.ABORT, 'test')
+    assert len(export([run], out, settings=PNG).removed) == 3
+    with pytest.raises(LeRobotDatasetError, match='no LeRobotDataset'):
+        LeRobotSource(out, spec)
+    assert not list((out / 'data').rglob('*.parquet'))
+    write_label(run / 'episodes' / 'e2.mcap', Outcome.SUCCESS, 'test')
+    assert export([run], out, settings=PNG).added == ['e2.mcap']
+    assert len(LeRobotSource(out, spec)) == 1
+
+
+def test_models_that_say_a_value_only_have_a_column(tmp_path, spec, episodes):
+    nan = float('nan')
+    rewards = [Reward(0.1 * t, 0.1 * t, RewardKind.ABS_PROGRESS, 0.1 * t, nan, model='vip') for t in range(5)]
+    rewards += [Reward(0.1, 0.1, RewardKind.CLIP_SIM, 0.3, nan, model='clip')]  # no progress
+    episodes[0].rewards = [dataclasses.replace(r, t0=r.t0 + 100, t1=r.t1 + 100) for r in rewards]
+    write_episode(tmp_path / 'run', episodes[0], spec, ROBOT_FILE)
+    export([tmp_path / 'run'], tmp_path / 'set', settings=PNG)
+    table = pq.read_table(tmp_path / 'set' / 'data' / 'chunk-000' / 'file-000.parquet')
+    assert [name for name in table.column_names if name.startswith('reward.')] == ['reward.vip.progress']
+    assert table['reward.vip.progress'].to_pylist()[:3] == pytest.approx([0.1, 0.2, 0.3], abs=1e-6)

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 
@@ -26,8 +27,12 @@ def test_rrd_holds_pictures_joints_and_rewards(tmp_path, path, spec):
     assert main(['rerun', str(path), '--save', str(tmp_path / 'rrd')]) == 0
     target = tmp_path / 'rrd' / f'{path.stem}.rrd'
     # read back with rerun's own tool
-    command = [sys.executable, '-m', 'rerun_cli', 'rrd', 'print', '-v', str(target)]
-    shown = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    command = [sys.executable, '-m', 'rerun_cli']
+    home = {**os.environ, 'HOME': str(tmp_path), 'XDG_CONFIG_HOME': '', 'XDG_DATA_HOME': ''}
+    # it would report its use
+    subprocess.run([*command, 'analytics', 'disable'], env=home, capture_output=True, timeout=60, check=True)
+    command += ['rrd', 'print', '-v', str(target)]
+    shown = subprocess.run(command, env=home, capture_output=True, text=True, timeout=60)
     assert shown.returncode == 0, shown.stderr
     wanted = {
         '/camera/front',

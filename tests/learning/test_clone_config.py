@@ -8,7 +8,8 @@ import dataclasses
 import pytest
 import yaml
 
-from apprentice.learning.clone_config import CloneConfig, read_config, write_config
+from apprentice.learning.clone_config import CloneConfig, read_config
+from apprentice.learning.settings_file import write_settings
 from apprentice.policies.backbones.tiny import TinyConfig
 from apprentice.robot.settings import SettingsError
 
@@ -52,7 +53,7 @@ def test_what_was_written_is_read_again(tmp_path):
     assert config.policy.backbone.lora_targets == ('q_proj', 'k_proj')
     assert config.policy.tokens is not None
     assert config.cache == '/scratch/a=b'
-    write_config(config, tmp_path / 'train.yaml', 'repeat: this\nand that')
+    write_settings(config, tmp_path / 'train.yaml', 'repeat: this\nand that')
     text = (tmp_path / 'train.yaml').read_text()
     assert text.startswith('# repeat: this\n# and that\n')
     assert yaml.safe_load(text)['policy']['backbone']['model'] == '/folder'

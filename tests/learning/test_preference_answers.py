@@ -214,6 +214,23 @@ def test_a_reward_learned_from_answers_foretells_others(clip):
         fit_answers(found, [Answer(two(), 'cannot tell')])
 
 
+def test_one_bad_answer_and_one_damaged_episode_cost_no_other(clip, caplog):
+    episodes = {e.episode_id: e for e in map(bright, range(4))}
+
+    def read(name):
+        if name == 'episode-0003':
+            raise EpisodeFileError('episode-0003.mcap is cut off')
+        return episodes.get(name)
+
+    good = [Answer(two(0, 1), 'left'), Answer(two(1, 2), 'equal')]
+    bad = [Answer(two(0, 2, end=9.0), 'left'), Answer(two(0, 3), 'right'), Answer(two(1, 8), 'left')]
+    kept = collect_features(features(clip), [bad[0], good[0], bad[1], good[1], bad[2]], read)
+    assert kept == good
+    assert '3 of 5 answers' in caplog.text
+    for text in ('has 2.4 s, no stretch', 'cut off', 'episode-0008 is not there'):
+        assert text in caplog.text
+
+
 # the desk
 
 
@@ -256,6 +273,23 @@ def test_the_desk_asks_learns_and_goes_on(clip, tmp_path):
     taken = again.undo('anna')
     assert taken.pair_id in seen
     assert again.progress()['answered'] == 24 - repeats - 1 or again.progress()['repeats'] == repeats - 1
+
+
+def test_the_desk_goes_on_after_a_bad_answer_and_a_damaged_episode(clip, tmp_path):
+    for number, pair in enumerate((two(1, 2, end=9.0), two(1, 2))):
+        AnswerFile(tmp_path / 'preferences.jsonl').add(Answer(pair, 'left', 'anna', time=1.0 + number))
+    made, _ = desk(tmp_path, clip, 6, first_fit=2, repeat_every=0)
+
+    def damaged():
+        raise EpisodeFileError('damaged since')
+
+    made.look({'episode-0002': damaged})  # it was whole when it was looked at
+    made.prepare()
+    for _ in range(6):
+        pair, _ = made.next('anna')
+        made.answer(Answer(pair, 'left', 'anna'))
+        made.prepare()
+    assert made.report['answers'] >= 4
 
 
 def test_a_damaged_episode_is_left_out(clip, tmp_path, caplog):

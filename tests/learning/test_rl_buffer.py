@@ -93,6 +93,20 @@ def test_adding_twice_changes_nothing():
     assert held.episodes == 2
 
 
+def test_it_draws_the_same_whether_demonstrations_come_before_or_after_the_episodes():
+    """A learner that was restored reads the episodes first."""
+    shown, own = episode('hhhh', name='shown'), episode('pphh', name='own', seed=1)
+    one, other = buffer(), buffer()
+    one.add(shown, demonstration=True)
+    one.add(own)
+    other.add(own)
+    other.add(shown, demonstration=True)
+    drawn = [held.sample(200, torch.Generator().manual_seed(3)) for held in (one, other)]
+    assert torch.equal(drawn[0].feature, drawn[1].feature)
+    assert torch.equal(drawn[0].action, drawn[1].action)
+    assert len(drawn[0].action.unique(dim=0)) == 8
+
+
 def test_late_rewards_revise_once():
     held, made = buffer(), episode('pppp', Outcome.FAILURE, cause=3)
     held.add(made)

@@ -92,6 +92,50 @@ def test_without_the_token_one_watches_and_stops(graph, url):
     assert graph.calls[-1][0] == 'stop'
 
 
+def test_a_right_token_after_wrong_ones_is_not_punished_and_guessing_is_slow(url):
+    async def tries(websocket, count):
+        return [(await identify(websocket, f'guess {number}'))['control'] for number in range(count)]
+
+    async def conversation(websocket):
+        assert 'is wrong' in (await tries(websocket, 1))[0]
+        assert (await identify(websocket))['control'] is None
+        # forty presses within a second or two: the page is as good as any
+        for _ in range(40):
+            await websocket.send_json({'action': 'beat'})
+        await websocket.send_json({'action': 'success'})
+        reply = await until(websocket, lambda m: m['type'] == 'reply')
+        await websocket.send_json({'action': 'give'})
+        return reply
+
+    assert talk(url, conversation)['ok']
+
+    async def guess(websocket):
+        return await tries(websocket, 5)
+
+    # a new connection is no new chance
+    refusals = talk(url, guess) + talk(url, guess)
+    assert 'too many wrong tokens' in refusals[4]
+    assert sum('is wrong' in refusal for refusal in refusals) <= 5
+    assert 'too many wrong tokens' in refusals[9]
+    time.sleep(1.1)
+    assert talk(url, identify)['control'] is None
+
+    async def guessed_beside(websocket):
+        first = await identify(websocket)
+        async with aiohttp.ClientSession() as session, session.ws_connect(url + '/ws') as other:
+            guesses = await tries(other, 6)
+        again = await identify(websocket, name='Anna')
+        mistyped = await identify(websocket, 'guess')
+        await asyncio.sleep(1.1)
+        return first, guesses, again, mistyped, await identify(websocket)
+
+    first, guesses, again, mistyped, right = talk(url, guessed_beside)
+    assert 'too many wrong tokens' in guesses[-1]
+    assert (first['control'], again['control'], again['name']) == (None, None, 'Anna')
+    assert 'too many wrong tokens' in mistyped['control']
+    assert right['control'] is None
+
+
 def test_the_controls_belong_to_one_page_and_the_other_may_stop(graph, url):
     async def run():
         async with aiohttp.ClientSession() as session:
@@ -124,16 +168,20 @@ def test_the_controls_belong_to_one_page_and_the_other_may_stop(graph, url):
     asyncio.run(asyncio.wait_for(run(), TIMEOUT))
 
 
+async def clock(websocket):
+    """The node's clock in the next state."""
+    state = await until(websocket, lambda m: m['type'] == 'state')
+    return state['drive']['clock']
+
+
 def test_driving_is_published_while_held_and_let_go_when_the_page_is_lost(graph, url):
     graph.joys.clear()
 
     async def conversation(websocket):
         await identify(websocket)
         for _ in range(5):
-            await websocket.send_json(
-                {'action': 'drive', 'held': True, 'linear': [0.5, 7, -0.25], 'grip': -1}
-            )
-            await asyncio.sleep(0.05)
+            move = {'linear': [0.5, 7, -0.25], 'grip': -1, 'clock': await clock(websocket)}
+            await websocket.send_json({'action': 'drive', 'held': True, **move})
         await until(websocket, lambda m: m['type'] == 'state' and m['drive']['client'])
 
     talk(url, conversation)  # the connection ends while the stick is held
@@ -150,9 +198,64 @@ def test_driving_is_published_while_held_and_let_go_when_the_page_is_lost(graph,
     assert (twist.twist.linear.x, twist.header.frame_id) == (0.5, held[0].header.frame_id)
 
 
+def test_what_was_long_on_its_way_drives_nothing_until_it_is_let_go(graph, url):
+    graph.joys.clear()
+
+    def held():
+        return [bool(joy.buttons[0]) for joy in graph.joys]
+
+    async def conversation(websocket):
+        await identify(websocket)
+        # a page that was lost in a test before has the controls for some seconds more
+        taken = {'ok': False}
+        while not taken['ok']:
+            await asyncio.sleep(0.2)
+            await websocket.send_json({'action': 'take'})
+            taken = await until(websocket, lambda m: m['type'] == 'reply')
+
+        async def drive(stamp, on=True):
+            await websocket.send_json({'action': 'drive', 'held': on, 'clock': stamp})
+
+        async def heard(count):
+            while len(held()) < count:
+                await asyncio.sleep(0.02)
+
+        old = await clock(websocket)
+        await drive(old)
+        await heard(1)
+        await asyncio.sleep(0.4)
+        await drive(await clock(websocket))
+        await heard(2)
+        await asyncio.sleep(0.2)
+        await drive(old)  # sent 0.6 s ago
+        reply = await until(websocket, lambda m: m['type'] == 'reply')
+        await heard(3)
+        # what follows is fresh, but of the same hold
+        await drive(await clock(websocket))
+        await clock(websocket)
+        assert held() == [True, True, False]
+        await drive(None, on=False)  # letting go counts whatever its age
+        await drive(await clock(websocket))
+        await heard(4)
+        # a pause of the page is no different: it has to press anew
+        await until(websocket, lambda m: m['type'] == 'state' and m['drive']['client'] is None)
+        await drive(await clock(websocket))
+        again = await until(websocket, lambda m: m['type'] == 'reply')
+        await websocket.send_json({'action': 'give'})
+        return reply, again
+
+    for reply in talk(url, conversation):
+        assert not reply['ok']
+        assert 'let go, then hold again' in reply['message']
+    assert held() == [True, True, False, True, False]
+
+
 @pytest.mark.parametrize(
     'fields',
     [
+        {'held': True},  # a page of an older version
+        {'held': True, 'clock': 1e12},
+        {'held': True, 'clock': True},
         {'held': True, 'linear': ['a', 0, 0]},
         {'held': True, 'linear': [0, 0]},
         {'held': True, 'angular': {'x': 1}},

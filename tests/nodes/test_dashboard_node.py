@@ -146,3 +146,14 @@ def test_a_missing_robot_file_is_an_error_with_a_remedy():
     last = ended.stderr.strip().splitlines()[-1]
     assert 'no_arm' in last
     assert 'robot:=' in last
+
+
+def test_a_token_that_is_too_long_is_an_error_with_a_remedy():
+    ended = subprocess.run(
+        command(f'robot:={ROBOT}', 'port:=0', f'token:={"x" * 1025}'),
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert ended.returncode == 2
+    assert 'give one of 1024 at most' in ended.stderr.strip().splitlines()[-1]

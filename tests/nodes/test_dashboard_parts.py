@@ -54,6 +54,15 @@ def test_with_a_token_control_needs_it_and_a_secure_origin(asking, token, word):
     assert (word in refusal) if word else refusal == ''
 
 
+def test_a_long_token_is_whole_or_refused_at_the_start():
+    long = 'é' * 512
+    access = Access.of_this_machine(long, [])
+    assert access.control_refusal(HERE, long) == ''
+    assert 'wrong' in access.control_refusal(HERE, long[:-1])
+    with pytest.raises(ValueError, match='1026 bytes; give one of 1024 at most'):
+        Access.of_this_machine(long + 'é', [])
+
+
 @pytest.mark.parametrize(
     ('host', 'origin', 'allowed'),
     [

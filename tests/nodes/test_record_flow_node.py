@@ -12,6 +12,7 @@ import sys
 import time
 
 import pytest
+from apprentice_interfaces.srv import StartEpisode
 from std_msgs.msg import String
 
 from apprentice.cli.launch_file import load
@@ -82,6 +83,7 @@ def test_commands_label_discard_and_quit(tmp_path, ros):
         String, 'record/status', lambda m: states.append(json.loads(m.data)), qos.STATE
     )
     commands = ros.node.create_publisher(String, 'record/command', qos.LOG)
+    start = ros.node.create_client(StartEpisode, 'episode/start')
     lines: list[str] = []
 
     def reach(state, limit=60.0):
@@ -116,16 +118,23 @@ def test_commands_label_discard_and_quit(tmp_path, ros):
         press('failure')
         assert reach('waiting')['failures'] == 1
         press('record')
-        reach('keep or discard')
-        press('keep')
-        assert reach('waiting')['kept'] == 1
+        last = reach('keep or discard')
+        # the page begins the next one: the last one is kept, and the new one is followed
+        end = time.monotonic() + 20
+        while not ros.call(start, StartEpisode.Request(seed=7)).accepted:
+            assert time.monotonic() < end, 'the controls are given back in review'
+        assert reach('resetting')['kept'] == 1
+        another = reach('keep or discard')
+        assert another['episode_id'] != last['episode_id']
+        press('failure')
+        assert reach('waiting')['failures'] == 2
         press('quit')
         reach('done')
         end = time.monotonic() + 20
         while supervisor.labels and not supervisor.poll(0.2) and time.monotonic() < end:
             pass
     outcomes = [fact.outcome for fact in facts(tmp_path)]
-    assert outcomes == [Outcome.ABORT, Outcome.FAILURE, Outcome.SUCCESS]
+    assert outcomes == [Outcome.ABORT, Outcome.FAILURE, Outcome.SUCCESS, Outcome.FAILURE]
     assert any('nonsense' in line for line in lines)
 
 

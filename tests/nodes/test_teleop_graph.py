@@ -12,6 +12,7 @@ from visualization_msgs.msg import MarkerArray
 
 from apprentice.nodes import convert, qos
 from apprentice.nodes.sim_poses import object_markers
+from apprentice.nodes.teleop_commands import HumanCommands
 from apprentice.robot.limits import CLAMP_NAMES
 from apprentice.robot.types import ControlMode, Source
 
@@ -57,6 +58,45 @@ def test_a_pad_takes_over_drives_and_gives_back(ros, start_node):
     # what the teleop node asked for was within the limits
     assert dict(zip(CLAMP_NAMES.values(), rig.states[-1].clamped)) == clamped
     assert rig.teleop.stop() == 0
+
+
+def test_a_second_teleop_node_is_refused_while_the_first_drives(ros, start_node):
+    rig = TeleopRig(ros, start_node, 'joy')
+    rig.ready('joy')
+    more = ('-p', f'robot:={ROBOT}', '-p', f'rate_hz:={RATE}', '-p', "person:=''", '-p', 'device:=browser')
+    second = start_node('teleop', *more, '-r', '__node:=teleop_two')
+    heard = lambda: rig.publishers['teleop/joy'].get_subscription_count() >= 1  # noqa: E731
+    assert ros.spin_until(lambda: heard() and ros.node.count_publishers('human/command') == 2, 60.0)
+
+    def both(held, page):
+        rig.joy([HOLD] if held else [], axes(x=1.0 if held else 0.0))
+        rig.joy([0] if page else [], topic='teleop/joy', page='a')
+
+    rig.keep(0.5, lambda: both(False, False))
+    start = tool(rig.position())
+    rig.keep_until(rig.drives, lambda: both(True, False))
+    takeover = rig.states[-1].takeover_id
+    rig.keep_until(lambda: 'does not drive' in second.output(), lambda: both(True, True))
+    assert '/teleop may be driving, and one node drives at a time' in second.output()
+    rig.keep_until(lambda: tool(rig.position())[0] > start[0] + 0.03, lambda: both(True, True))
+    assert (rig.mode, rig.states[-1].takeover_id) == (ControlMode.HUMAN, takeover)
+    rig.keep_until(lambda: rig.mode == ControlMode.PAUSED, lambda: both(False, True))
+    # the second has to press anew, and then it drives
+    rig.keep(0.3, lambda: both(False, True))
+    assert rig.mode == ControlMode.PAUSED
+    rig.keep(0.2, lambda: both(False, False))
+    rig.keep_until(rig.drives, lambda: both(False, True))
+    # a third that asks nobody is not followed
+    rogue, held = HumanCommands(ros.node, SPEC), tool(rig.position())
+
+    def all_three():
+        both(False, True)
+        rogue.publish(time.time(), HOME + 0.2)
+
+    rig.keep(0.6, all_three)
+    assert rig.mode == ControlMode.HUMAN
+    np.testing.assert_allclose(tool(rig.position()), held, atol=5e-3)
+    assert 'human/command ignored: driver: /test_' in rig.gate.output()
 
 
 def test_a_silent_pad_is_released(ros, start_node):

@@ -4,6 +4,7 @@
 import time
 
 import pytest
+import rclpy
 from std_srvs.srv import SetBool
 
 from apprentice.nodes import convert
@@ -93,3 +94,33 @@ def test_a_gate_that_was_started_anew_has_to_be_asked_again(desk):
     desk.drive.on_mode(ControlMode.DISARMED, 0)
     assert not desk.drive.holding
     assert desk.drive.values()['last_release'] == 'the gate was started anew'
+
+
+def test_nobody_presses_into_the_takeover_of_another_node(ros, desk):
+    other = ros.add(rclpy.create_node('teleop_keyboard'))
+    theirs = HumanCommands(other, SPEC)
+    assert ros.spin_until(lambda: ros.node.count_publishers('human/command') == 2)
+    desk.drive.on_mode(HUMAN, 3)
+    desk.press(True)
+    assert not desk.drive.holding
+    assert '/teleop_keyboard may be driving' in desk.drive.values()['last_release']
+    # theirs goes on: nothing was asked of the gate
+    desk.until_asked()
+    # from any other mode the gate decides; and within a node it changes hands
+    desk.drive.on_mode(PAUSED, 3)
+    desk.press(False, True)
+    desk.until_asked(True)
+    desk.press(False)
+    desk.until_asked(True, False)
+    desk.drive.on_mode(HUMAN, 5)
+    desk.commands.publish(time.time(), SPEC.vector('home'))
+    desk.press(True)
+    assert desk.drive.holding
+    assert theirs.driven_elsewhere() == f'/{ros.node.get_name()}'
+
+
+def test_a_node_that_nobody_drives_through_is_in_nobodys_way(ros, desk):
+    idle = HumanCommands(ros.add(rclpy.create_node('idle')), SPEC, drives=False)
+    ros.spin_until(lambda: False, 0.3)
+    assert ros.node.count_publishers('human/command') == 1
+    assert idle.driven_elsewhere() == ''

@@ -6,10 +6,11 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from geometry_msgs.msg import Twist, Vector3
+from geometry_msgs.msg import Twist, TwistStamped, Vector3
 from sensor_msgs.msg import Joy
 
 from apprentice.nodes import convert, qos
+from apprentice.nodes.teleop_devices.browser import Browser
 from apprentice.nodes.teleop_devices.joy import JoyPad
 from apprentice.nodes.teleop_devices.spacemouse import SpaceMouse
 from apprentice.robot.teleop_control import Action, DeviceArbiter
@@ -107,6 +108,34 @@ def test_a_mouse_that_comes_back_pressed_does_not_take_the_robot(ros):
     mouse.send('spacenav__joy', Joy(buttons=[0, 0]))
     mouse.send('spacenav__joy', Joy(buttons=[1, 0]))
     assert mouse.actions == [Action.TAKE]
+
+
+def joy_of(*buttons: int, age: float = 0.0, page: str = '') -> Joy:
+    message = Joy(buttons=[int(i in buttons) for i in range(11)])
+    message.header.stamp, message.header.frame_id = convert.stamp_of(time.time() - age), page
+    return message
+
+
+def test_stop_of_a_mouse_is_heard_however_late(ros):
+    mouse = mouse_of(ros, buttons={'hold': ['0'], 'stop': ['1']})
+    mouse.send('spacenav__joy', joy_of())
+    mouse.send('spacenav__joy', joy_of(0))
+    assert mouse.actions == [Action.TAKE]
+    mouse.send('spacenav__joy', joy_of(0, 1, age=3.0))
+    assert (mouse.events, mouse.actions) == (['stop'], [Action.TAKE, Action.RELEASE])
+
+
+def test_stop_of_a_page_is_heard_however_late_and_whoever_drives(ros):
+    pages = Hands(ros, Browser, DeviceMapping.load('browser'), teleop__twist=TwistStamped, teleop__joy=Joy)
+    pages.send('teleop__joy', joy_of(page='a'))
+    pages.send('teleop__joy', joy_of(0, page='a'))
+    assert pages.actions == [Action.TAKE]
+    pages.send('teleop__joy', joy_of(0, 5, age=3.0, page='b'))  # a label is not
+    assert (pages.events, pages.actions) == ([], [Action.TAKE])
+    pages.send('teleop__joy', joy_of(9, age=3.0, page='b'))
+    assert (pages.events, pages.actions) == (['stop'], [Action.TAKE, Action.RELEASE])
+    pages.send('teleop__joy', joy_of(0, page='a'))  # held all along: no press
+    assert pages.actions == [Action.TAKE, Action.RELEASE]
 
 
 def test_a_mouse_whose_driver_dies_stops_at_once_and_is_let_go_in_time(ros):

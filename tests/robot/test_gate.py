@@ -244,6 +244,39 @@ def test_a_human_command_that_is_not_finite_is_ignored():
     assert rig.step().source == Source.HOLD
 
 
+def test_a_takeover_follows_one_sender_until_it_ends():
+    rig = Rig().run_policy()
+    near = HOME + 0.01
+    assert rig.gate.on_human(HOME, rig.now, rig.now, 'a') == ''  # streams as it begins
+    rig.take()
+    refusal = rig.gate.on_human(near, rig.now, rig.now, 'b')
+    assert refusal.startswith('driver: b sends while a drives')
+    tick = rig.step()
+    assert tick.source == Source.HUMAN
+    np.testing.assert_array_equal(tick.requested, HOME)
+    # a falls silent: nobody steps in, the robot holds
+    while rig.mode == ControlMode.HUMAN:
+        assert rig.gate.on_human(near, rig.now, rig.now, 'b')
+        np.testing.assert_array_equal(rig.step().setpoint, HOME)
+    assert rig.mode == ControlMode.HOLD
+    assert rig.gate.refused['driver'] > 10
+    # the next one belongs to the first who streams in it, and not to what was left of the last
+    rig.arm()
+    rig.send()
+    rig.take()
+    assert rig.gate.on_human(near, rig.now, rig.now, 'b') == ''
+    assert rig.gate.on_human(HOME, rig.now, rig.now, '').startswith('driver: a sender without a name')
+    assert rig.step().source == Source.HUMAN
+
+
+def test_what_was_streamed_before_a_release_is_not_followed_after_it():
+    rig = Rig().run_policy().take()
+    assert rig.gate.on_human(HOME, rig.now, rig.now, 'a') == ''
+    assert rig.gate.request_control(False, rig.now)[0]
+    rig.take()
+    assert rig.gate.on_human(HOME, rig.now, rig.now, 'b') == ''
+
+
 def test_a_person_may_rescue_a_held_robot_but_the_policy_stays_out():
     rig = Rig().run_policy()
     rig.gate.hold('test', rig.now)

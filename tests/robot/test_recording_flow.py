@@ -33,6 +33,10 @@ class Rig:
         self.flow.wanted.clear()
         return found
 
+    @property
+    def counts(self):
+        return self.flow.kept, self.flow.failures, self.flow.discarded
+
     def phase(self, phase, outcome=Outcome.UNKNOWN, cause=EndCause.NONE):
         self.flow.episode(f'e{self.number}', phase, outcome, cause)
 
@@ -102,8 +106,89 @@ def test_review_labels_anew(press, call, counts):
     rig.finish()
     rig.flow.press(press)
     assert rig.calls() == call
-    assert (rig.flow.kept, rig.flow.failures, rig.flow.discarded) == counts
+    for made in call:
+        assert (rig.state, rig.counts) == (FlowState.REVIEW, (0, 0, 0)), 'it counts when it is written'
+        rig.flow.answered(made)
+    assert rig.counts == counts
     assert rig.state is FlowState.WAITING
+
+
+def test_a_label_that_is_refused_changes_nothing_and_can_be_given_again():
+    rig = Rig(countdown_s=0.0, review_s=5.0)
+    rig.flow.press(Press.GO)
+    rig.to_recording()
+    rig.finish()
+    rig.calls()
+    rig.flow.press(Press.DISCARD)
+    rig.wait(20.0)
+    rig.flow.press(Press.GO)
+    assert (rig.state, rig.calls()) == (FlowState.REVIEW, [FlowCall.LABEL_DISCARD]), 'first the answer'
+    rig.flow.refused(FlowCall.LABEL_DISCARD, 'no such episode')
+    assert 'SUCCESS' in rig.flow.hint()
+    assert 'no such episode' in rig.flow.message
+    assert (rig.state, rig.counts) == (FlowState.REVIEW, (0, 0, 0))
+    rig.wait(3.0)
+    assert rig.state is FlowState.REVIEW, 'there is time to try again'
+    rig.flow.press(Press.FAILURE)
+    rig.flow.answered(FlowCall.LABEL_FAILURE)
+    assert (rig.state, rig.counts) == (FlowState.WAITING, (0, 1, 0))
+
+
+@pytest.mark.parametrize('press', [None, Press.DISCARD])
+def test_quit_in_review_counts_the_episode(press):
+    rig = Rig(countdown_s=0.0)
+    rig.flow.press(Press.GO)
+    rig.to_recording()
+    rig.finish()
+    rig.calls()
+    if press is not None:
+        rig.flow.press(press)
+    rig.flow.press(Press.QUIT)
+    assert rig.flow.done
+    if press is not None:
+        assert rig.counts == (0, 0, 0)
+        rig.flow.answered(FlowCall.LABEL_DISCARD)
+    assert rig.counts == ((1, 0, 0) if press is None else (0, 0, 1))
+    assert rig.flow.done
+
+
+def test_episode_begun_from_the_page_in_review_keeps_the_last_one_and_is_followed():
+    rig = Rig(countdown_s=0.0, take=True, episodes=3)
+    rig.flow.press(Press.GO)
+    rig.to_recording()
+    rig.finish()
+    rig.wait(0.1)
+    rig.calls()
+    assert rig.state is FlowState.REVIEW
+    rig.number = 2
+    rig.phase(Phase.RESETTING)
+    assert (rig.state, rig.counts) == (FlowState.RESETTING, (1, 0, 0))
+    rig.flow.press(Press.DISCARD)
+    assert rig.calls() == [], 'it was meant for the last one, which is over'
+    rig.number = 1
+    rig.to_recording()
+    rig.phase(Phase.ENDED, Outcome.FAILURE, EndCause.HUMAN)
+    rig.calls()
+    rig.wait(0.1)
+    assert (rig.state, rig.flow.episode_id, rig.calls()) == (FlowState.REVIEW, 'e2', [FlowCall.RELEASE])
+    rig.flow.press(Press.KEEP)
+    assert rig.counts == (1, 1, 0)
+
+
+def test_labels_and_episodes_from_the_page_at_any_moment():
+    rig = Rig(countdown_s=0.0)
+    rig.number = 1
+    rig.phase(Phase.RUNNING)  # it was running when the flow came
+    assert rig.state is FlowState.RECORDING
+    rig.number = 2
+    rig.phase(Phase.RESETTING)  # the end of the first one was missed
+    assert rig.state is FlowState.RESETTING
+    rig.number = 1
+    rig.to_recording()
+    rig.finish()
+    rig.phase(Phase.ENDED, Outcome.FAILURE, EndCause.HUMAN)  # labelled on the page
+    rig.flow.press(Press.KEEP)
+    assert rig.counts == (0, 1, 0)
 
 
 def test_episode_that_a_device_ended_is_not_ended_twice():
