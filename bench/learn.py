@@ -11,7 +11,7 @@ cameras), the same reward, discount and demonstrations, and the same processor t
     flow_edit    the default recipe in small: a cloned flow plans, critics choose and edit
     rlpd_sac     RLPD-SAC of the library
     sb3          Stable-Baselines3's SAC as shipped, the demonstrations in its replay buffer
-    sb3_more     the same with as many updates a step as rlpd_sac makes
+    sb3_tuned    the same with what rlpd_sac takes: updates a step, batch, temperature, wanted entropy
 
 After every 10 episodes what acts is tried, without exploring, from 50 held-out starts; the time of that does
 not count. A contestant has got there at the first of two such evaluations in a row of at least 90 %, and then
@@ -43,7 +43,13 @@ from apprentice.robot.files import replacing
 
 TARGET = 0.5  # ours over the peer's, episodes and time
 PATIENCE = 30  # times its processor time a trial may take on a busy machine
-PEERS = {'sb3': 1, 'sb3_more': 2}  # updates a step
+PEERS: dict[str, dict[str, Any]] = {
+    'sb3': {},
+    'sb3_tuned': {
+        'gradient_steps': 2, 'batch_size': 128, 'ent_coef': 'auto_0.01', 'target_entropy': -3.5,
+        'learning_starts': 0,
+    },
+}  # fmt: skip
 PEER = 'stable_baselines3'
 
 
@@ -100,9 +106,10 @@ def contestant(name: str, about: dict[str, Any], changes: dict[str, Any]) -> run
     one_thread = {'OMP_NUM_THREADS': '1', 'MKL_NUM_THREADS': '1'}
     if name in PEERS:
         packages = list(dict.fromkeys(sysconfig.get_path(each) for each in ('purelib', 'platlib')))
-        parameters = {'packages': packages, 'trial': about, 'gradient_steps': PEERS[name]}
+        parameters = {'packages': packages, 'trial': about, 'settings': PEERS[name]}
+        kind = runner.TUNED if PEERS[name] else runner.SHIPPED
         return runner.Contestant(
-            name, runner.SHIPPED, peer=PEER, script=f'{PEER}_learn', parameters=parameters,
+            name, kind, peer=PEER, script=f'{PEER}_learn', parameters=parameters,
             environment=one_thread,
         )  # fmt: skip
     parameters = {'name': name, 'trial': about, 'changes': changes}
@@ -112,7 +119,12 @@ def contestant(name: str, about: dict[str, Any], changes: dict[str, Any]) -> run
 
 def measure(made: runner.Contestant, work: Path, limit_s: float) -> dict[str, Any]:
     """The result of a trial: kept from before, or made now. Raises PeerError where it fails."""
-    key = hashlib.sha256(json.dumps([made.parameters, _sources()], sort_keys=True).encode()).hexdigest()[:12]
+    own = f'peers/{made.script}.py' if made.peer else 'learn_ours.py'
+    decides = [
+        made.parameters,
+        *((Path(__file__).parent / name).read_text() for name in ('learn_world.py', own)),
+    ]
+    key = hashlib.sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()[:12]
     path = work / f'{made.name}_{made.parameters["trial"]["seed"]}_{key}.json'
     if path.is_file():
         return json.loads(path.read_text())
@@ -121,13 +133,6 @@ def measure(made: runner.Contestant, work: Path, limit_s: float) -> dict[str, An
     with replacing(path) as temporary:
         temporary.write_text(json.dumps(found) + '\n')
     return found
-
-
-def _sources() -> str:
-    """Of what decides about a result, but for the library."""
-    files = ('learn_world.py', 'learn_ours.py', f'peers/{PEER}_learn.py')
-    text = ''.join((Path(__file__).parent / name).read_text() for name in files)
-    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def summary(name: str, results: Sequence[dict[str, Any]]) -> dict[str, Any]:

@@ -49,7 +49,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     export.add_argument('runs', nargs='+', type=Path, metavar='RUN', help='run folder, or folder of episodes')
     export.add_argument('--out', type=Path, required=True, help='folder of the dataset')
     export.add_argument('--robot', help='name of a shipped robot or a file (default: the one recorded)')
-    export.add_argument('--images', choices=KINDS, default='h264', help='video codec, or png (default h264)')
+    export.add_argument(
+        '--images', choices=('auto', *KINDS), default='auto',
+        help='video codec, or png without loss (default: h264, but png where a camera is below 128 pixels)',
+    )  # fmt: skip
     export.add_argument(
         '--hardware', action=argparse.BooleanOptionalAction, default=True,
         help="the graphics card's encoder where there is one",

@@ -29,6 +29,7 @@ from apprentice.robot.types import Outcome
 
 log = logging.getLogger(__name__)
 _SCANNED = 20  # files in which reward models are looked for
+_SMALL = 128  # pixels; at 64, video lost colours that a policy needs, see docs/recording.md
 _COLUMN = re.compile(r'reward\.(.+)\.progress')
 
 
@@ -37,7 +38,8 @@ class ExportSettings:
     """What goes into the dataset, and how.
 
     Attributes:
-        images: h264, av1 or png; see :class:`LeRobotWriter`.
+        images: h264, av1 or png, see :class:`LeRobotWriter`; auto: what the dataset has, and for a new one
+            h264, or png where a camera is so small that video would lose colours.
         hardware: use a graphics card's encoder where there is one.
         fps: frames a second; 0 takes the robot's ``action_dt``.
         outcomes: episodes that ended otherwise are left out; those without a label are UNKNOWN.
@@ -45,7 +47,7 @@ class ExportSettings:
         models: reward models whose progress becomes a column; None: those found in the first files.
     """
 
-    images: str = 'h264'
+    images: str = 'auto'
     hardware: bool = True
     fps: int = 0
     outcomes: tuple[Outcome, ...] = (Outcome.SUCCESS, Outcome.FAILURE, Outcome.UNKNOWN)
@@ -94,8 +96,10 @@ def export(
     spec = recorded_spec(files[0], robot)
     if settings.fps:
         spec = dataclasses.replace(spec, action_dt=1 / settings.fps)
-    models = _models(Path(out), files, settings.models)
-    writer = LeRobotWriter(out, spec, models, settings.images, settings.hardware)
+    columns = _columns(Path(out))
+    models = _models(files, settings.models, columns)
+    images = _images(spec, columns) if settings.images == 'auto' else settings.images
+    writer = LeRobotWriter(out, spec, models, images, settings.hardware)
     report = Exported()
     with finishing(writer.store) as store:
         known = {entry.source.get('fingerprint'): entry for entry in store.entries}
@@ -157,20 +161,33 @@ def _why_left_out(source: dict[str, Any], settings: ExportSettings) -> str:
     return 'held out for evaluation' if source['eval_only'] and not settings.held_out else ''
 
 
-def _models(out: Path, files: Sequence[Path], wanted: tuple[str, ...] | None) -> list[str]:
+def _columns(out: Path) -> dict[str, Any]:
+    """Those of a dataset that is there; else none."""
+    try:
+        return json.loads((out / LEDGER).read_text().partition('\n')[0])['features']
+    except (OSError, ValueError, KeyError):
+        return {}
+
+
+def _images(spec: RobotSpec, columns: dict[str, Any]) -> str:
+    small = any(min(camera.width, camera.height) < _SMALL for camera in spec.cameras)
+    if columns:
+        small = all(column.get('dtype') != 'video' for column in columns.values())
+    return 'png' if small else 'h264'
+
+
+def _models(files: Sequence[Path], wanted: tuple[str, ...] | None, columns: dict[str, Any]) -> list[str]:
     """Reward models with a column: those of a dataset that is there stay."""
     if wanted is not None:
         return list(wanted)
     found = sorted({model for path in files[:_SCANNED] for model in _models_in(path)})
-    try:
-        columns = json.loads((out / LEDGER).read_text().partition('\n')[0])['features']
-    except (OSError, ValueError, KeyError):
+    if not columns:
         return found
     there = [match[1] for match in map(_COLUMN.fullmatch, columns) if match]
     by_column = {reward_feature(model): model for model in found}
     new = [model for column, model in by_column.items() if column not in columns]
     if new:
-        log.warning('%s has no column for %s; export to a new folder to have them', out, ', '.join(new))
+        log.warning('the dataset has no column for %s; export to a new folder to have them', ', '.join(new))
     return [by_column.get(f'reward.{name}.progress', name) for name in there]
 
 

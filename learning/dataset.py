@@ -19,6 +19,7 @@ from apprentice.robot.spec import RobotSpec
 from apprentice.robot.types import Episode
 
 NO_EPISODES = 'no episodes to train on; record some or run `apprentice demonstrate`'
+SMALLEST_SCALE = 0.1  # of an arm's joint that hardly moved, over that of the joint that moved most
 
 
 @dataclass
@@ -202,8 +203,9 @@ def specify(state: np.ndarray, actions: np.ndarray, valid: np.ndarray, robot: Ro
     Raises StatisticsError for degenerate data.
     """
     relative = ~robot.gripper_mask
+    states = Statistics.of(state, robot.joint_names, 'state')
     # after the relative transform, and only rows that were executed
-    executed = (actions - state[:, None] * relative)[valid]
+    executed = Statistics.of((actions - state[:, None] * relative)[valid], robot.joint_names, 'action')
     return PolicySpec(
         robot=robot.name,
         joints=robot.joint_names,
@@ -211,7 +213,7 @@ def specify(state: np.ndarray, actions: np.ndarray, valid: np.ndarray, robot: Ro
         cameras={camera.name: (camera.height, camera.width) for camera in robot.cameras},
         horizon=actions.shape[1],
         action_dt=robot.action_dt,
-        state=Statistics.of(state, robot.joint_names, 'state'),
-        action=Statistics.of(executed, robot.joint_names, 'action'),
+        state=states.with_floor(SMALLEST_SCALE, relative),
+        action=executed.with_floor(SMALLEST_SCALE, relative),
         gripper=gripper_ranges(robot),
     )

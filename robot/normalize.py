@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -36,6 +36,15 @@ class Statistics:
         statistics = cls(values.mean(0), values.std(0), low, high, len(values))
         statistics.check(names, what)
         return statistics
+
+    def with_floor(self, share: float, which: np.ndarray) -> Statistics:
+        """The same, no ``std`` of the dimensions ``which`` [dim] below ``share`` of the largest among them.
+
+        A dimension that hardly moved holds little but noise, which its own scale would make as large in a
+        loss as the movement of the others.
+        """
+        largest = self.std[which].max(initial=0.0)
+        return replace(self, std=np.where(which, np.maximum(self.std, share * largest), self.std))
 
     def check(self, names: Sequence[str], what: str) -> None:
         """Raise StatisticsError unless the statistics can normalise a vector with these dimensions."""

@@ -31,7 +31,7 @@ class EpisodeEnds(BaseCallback):
         return self._trial.ended(self._plan, steps)
 
 
-def measure(packages: list[str], trial: dict, gradient_steps: int) -> dict:
+def measure(packages: list[str], trial: dict, settings: dict) -> dict:
     for folder in packages:
         site.addsitedir(folder)
     from apprentice.bench.learn_world import DISCOUNT, Trial, TrialConfig
@@ -41,8 +41,8 @@ def measure(packages: list[str], trial: dict, gradient_steps: int) -> dict:
     shown = made.demonstrations()
     made.begin()
     model = SAC(
-        'MlpPolicy', made.env, gamma=DISCOUNT, gradient_steps=gradient_steps, seed=made.config.seed,
-        buffer_size=200_000, device='cpu',
+        'MlpPolicy', made.env, gamma=DISCOUNT, seed=made.config.seed, buffer_size=200_000, device='cpu',
+        **settings,
     )  # fmt: skip
     for path in shown:
         for i, (action, reward) in enumerate(zip(path.actions, path.rewards)):

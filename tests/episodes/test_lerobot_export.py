@@ -18,7 +18,7 @@ pytest.importorskip('av', reason="needs pip install 'apprentice[lerobot-dataset]
 from apprentice.episodes.episode_writer import write_episode  # noqa: E402
 from apprentice.episodes.labels import write_label  # noqa: E402
 from apprentice.episodes.lerobot_dataset import LeRobotSource  # noqa: E402
-from apprentice.episodes.lerobot_export import ExportSettings, export  # noqa: E402
+from apprentice.episodes.lerobot_export import ExportSettings, _images, export  # noqa: E402
 from apprentice.episodes.lerobot_ledger import LEDGER, read_ledger  # noqa: E402
 from apprentice.episodes.lerobot_meta import LeRobotDatasetError  # noqa: E402
 from apprentice.episodes.lerobot_store import Store  # noqa: E402
@@ -86,7 +86,7 @@ def test_round_trip(tmp_path, run, spec, episodes, images, error):
 
 def test_schema_is_that_of_lerobot(tmp_path, run, spec):
     """Written down from a dataset of lerobot 0.4.4; tools/check_lerobot_export.py asks lerobot itself."""
-    export([run], tmp_path / 'set')
+    export([run], tmp_path / 'set', settings=ExportSettings(images='h264', hardware=False))
     info = json.loads((tmp_path / 'set' / 'meta' / 'info.json').read_text())
     assert {k: info[k] for k in ('codebase_version', 'fps', 'total_episodes', 'total_frames', 'splits')} == {
         'codebase_version': 'v3.0', 'fps': 10, 'total_episodes': 3, 'total_frames': 31,
@@ -243,6 +243,22 @@ def test_held_out_and_other_outcomes_are_left_out(tmp_path, spec, episodes):
     done = export([tmp_path / 'run'], tmp_path / 'set', settings=settings)
     assert done.left_out == {'e0.mcap': 'held out for evaluation', 'e1.mcap': 'FAILURE'}
     assert done.added == ['e2.mcap']
+
+
+def test_small_pictures_lose_nothing_unless_told_and_a_dataset_stays_as_it_is(tmp_path, run, spec):
+    def dtype(name):
+        info = json.loads((tmp_path / name / 'meta' / 'info.json').read_text())
+        return info['features']['observation.images.front']['dtype']
+
+    assert spec.cameras[0].width < 128
+    export([run], tmp_path / 'new')
+    export([run], tmp_path / 'video', settings=ExportSettings(images='h264', hardware=False))
+    done = export([run], tmp_path / 'video')
+    assert (dtype('new'), dtype('video')) == ('image', 'video')
+    assert len(done.kept) == 3
+    cameras = tuple(dataclasses.replace(camera, width=128, height=128) for camera in spec.cameras)
+    wide = dataclasses.replace(spec, cameras=cameras)
+    assert _images(wide, {}) == 'h264'
 
 
 def test_finer_grid(tmp_path, run):

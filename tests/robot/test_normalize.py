@@ -40,3 +40,12 @@ def test_other_dimension_raises():
     data = Statistics.of(np.random.default_rng(0).normal(size=(9, 2)), NAMES, 's').to_dict()
     with pytest.raises(StatisticsError, match='3 dimensions'):
         Statistics.from_dict(data, ('a', 'b', 'c'), 's')
+
+
+def test_a_joint_that_hardly_moved_is_scaled_as_the_others_are():
+    rng = np.random.default_rng(0)
+    moved, still, gripper = rng.normal(0, 0.2, 500), rng.normal(0, 0.004, 500), rng.normal(0, 0.002, 500)
+    found = Statistics.of(np.stack([moved, still, gripper], 1), ['a', 'b', 'g'], 'action')
+    floored = found.with_floor(0.1, np.array([True, True, False]))
+    np.testing.assert_allclose(floored.std, [found.std[0], 0.1 * found.std[0], found.std[2]])
+    np.testing.assert_array_equal(floored.mean, found.mean)
