@@ -100,6 +100,7 @@ setup(
         'dev': [
             'apprentice[gym,warp,onnx,vla,lerobot-dataset,openpi,teleop,foxglove,rerun]',
             'pytest',
+            'pytest-rerunfailures',
             'pytest-xdist',
             'pytest-timeout',
             'ruff',
