@@ -31,7 +31,7 @@ ROOT = Path(__file__).resolve().parents[1]
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """A live graph must keep real time, which a busy machine may not give: once more, and it is reported."""
-    live = (ROOT / 'tests' / 'nodes', ROOT / 'tests' / 'web')
+    live = [ROOT / 'tests' / room for room in ('nodes', 'web', 'bench', 'cli')]
     for item in items:
         if any(item.path.is_relative_to(folder) for folder in live):
             item.add_marker(pytest.mark.flaky(reruns=1))
