@@ -38,7 +38,7 @@ import torch
 import torch._dynamo  # before the first GL context, see docs/architecture.md
 from tqdm import tqdm
 
-from apprentice.bench.report import machine, write
+from apprentice.bench.report import deliver, machine
 from apprentice.cli import demonstrate
 from apprentice.episodes.join import read_episode
 from apprentice.episodes.labels import iter_sealed
@@ -266,11 +266,7 @@ def main() -> int:
         rows.append(compare(name, before, bench.evaluate(folder), count))
         print('\n'.join(table(_result(bench, rows))), flush=True)
     result = _result(bench, rows)
-    if args.json:
-        with replacing(args.json) as temporary:
-            temporary.write_text(json.dumps(result) + '\n')
-    if args.write:
-        write(args.write, 'dpo', table(result))
+    deliver(result, table(result), args.json, args.write)
     return 0
 
 

@@ -38,8 +38,7 @@ from tqdm import tqdm
 from apprentice.bench import environments, runner
 from apprentice.bench.learn_ours import OURS
 from apprentice.bench.learn_world import TASKS, TrialConfig
-from apprentice.bench.report import machine, number, write
-from apprentice.robot.files import replacing
+from apprentice.bench.report import deliver, keep, machine, number
 
 TARGET = 0.5  # ours over the peer's, episodes and time
 PATIENCE = 30  # times its processor time a trial may take on a busy machine
@@ -130,8 +129,7 @@ def measure(made: runner.Contestant, work: Path, limit_s: float) -> dict[str, An
         return json.loads(path.read_text())
     python = str(environments.prepare(PEER)) if made.peer else sys.executable
     found = {'contestant': made.name, **runner.measure(made, python, limit_s)}
-    with replacing(path) as temporary:
-        temporary.write_text(json.dumps(found) + '\n')
+    keep(path, found)
     return found
 
 
@@ -248,11 +246,7 @@ def main(words: Sequence[str] | None = None) -> int:
     }
     lines = table(result)
     print('\n'.join(lines))
-    if args.json:
-        with replacing(args.json) as temporary:
-            temporary.write_text(json.dumps(result) + '\n')
-    if args.write:
-        write(args.write, 'learn', lines)
+    deliver(result, lines, args.json, args.write)
     return 1 if failed else 0
 
 

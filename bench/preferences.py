@@ -19,6 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
+from apprentice.bench.report import keep
 from apprentice.cli.train_rewards import HELD_OUT_SEEDS, render
 from apprentice.episodes.answers import Answer, StretchPair
 from apprentice.learning.preference.answered import (
@@ -33,7 +34,6 @@ from apprentice.learning.preference.selection import Candidate, SelectionConfig,
 from apprentice.learning.preference.teacher import Teacher
 from apprentice.reward_models.clip.reward import ClipReward
 from apprentice.reward_models.preferences.ensemble import FitConfig, RewardEnsemble
-from apprentice.robot.files import replacing
 from apprentice.robot.parts import find_robot, share
 from apprentice.robot.spec import RobotSpec
 from apprentice.robot.types import Episode, Outcome, Source
@@ -143,8 +143,7 @@ def main() -> None:
         }
         print(f'seed {seed}: {len(pool.candidates)} stretches, {time.monotonic() - began:.0f} s', flush=True)
         if args.out:
-            with replacing(args.out) as temporary:
-                temporary.write_text(json.dumps(found) + '\n')
+            keep(args.out, found)
     print('\n'.join(table(found)))
 
 

@@ -38,8 +38,7 @@ from tqdm import tqdm
 
 from apprentice.bench.realworld_arms import ARMS, Run, practise, starter
 from apprentice.bench.realworld_report import plot, table
-from apprentice.bench.report import machine, write
-from apprentice.robot.files import replacing
+from apprentice.bench.report import deliver, keep, machine
 
 
 def parse() -> argparse.Namespace:
@@ -94,8 +93,7 @@ def one(run: Run) -> dict[str, Any]:
         'cpu_s': time.process_time() - used,
         'load': os.getloadavg()[0],
     }
-    with replacing(path) as temporary:
-        temporary.write_text(json.dumps(result) + '\n')
+    keep(path, result)
     return result
 
 
@@ -113,14 +111,10 @@ def main() -> int:
     results.sort(key=lambda result: (result['task'], list(ARMS).index(result['arm']), result['seed']))
     lines = table(results)
     print('\n'.join(lines))
-    if args.json:
-        with replacing(args.json) as temporary:
-            found = {'bench': 'realworld-rl', 'machine': machine(), 'results': results}
-            temporary.write_text(json.dumps(found) + '\n')
     if args.plot:
         plot(results, args.plot)
-    if args.write:
-        write(args.write, 'realworld-rl', lines)
+    found = {'bench': 'realworld-rl', 'machine': machine(), 'results': results}
+    deliver(found, lines, args.json, args.write)
     return 0
 
 

@@ -4,9 +4,10 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import platform
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -111,6 +112,22 @@ def _grid(rows: list[list[str]]) -> list[str]:
         for row in rows
     ]
     return [lines[0], '|' + '|'.join('-' * (width + 2) for width in widths) + '|', *lines[1:]]
+
+
+def keep(path: Path, result: Mapping[str, Any]) -> None:
+    """A result as one line of JSON: all of it, or what was there before."""
+    with replacing(path) as temporary:
+        temporary.write_text(json.dumps(result) + '\n')
+
+
+def deliver(
+    result: Mapping[str, Any], lines: Sequence[str], json_file: Path | None, document: Path | None
+) -> None:
+    """A result where ``--json`` and ``--write`` want it; its ``bench`` names the place in the document."""
+    if json_file:
+        keep(json_file, result)
+    if document:
+        write(document, result['bench'], lines)
 
 
 def write(path: Path, name: str, lines: Sequence[str]) -> None:

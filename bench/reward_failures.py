@@ -14,7 +14,6 @@ from __future__ import annotations
 import torch._dynamo  # isort: skip
 
 import argparse
-import json
 import sys
 from collections.abc import Sequence
 from functools import partial
@@ -23,14 +22,13 @@ from typing import Any
 
 import torch
 
-from apprentice.bench.report import machine
+from apprentice.bench.report import keep, machine
 from apprentice.bench.reward_truths import held_out
 from apprentice.bench.rewards import bar, load, model_arguments
 from apprentice.learning.reward_attempts import attempts, plan
 from apprentice.learning.statistics import wilson
 from apprentice.reward_models.evaluation.evaluate import see
 from apprentice.reward_models.evaluation.showing import FAILURE, Curve, Truth, model_curve
-from apprentice.robot.files import replacing
 from apprentice.sim.acting import ActedAttempt
 
 FAILURES = ('miss', 'stop_short', 'wrong', 'turn', 'wander', 'idle')
@@ -66,8 +64,7 @@ def main() -> int:
             'bench': 'reward-failures', 'machine': machine(), 'model': args.model, 'weights': args.weights,
             'version': model.version, 'attempts': rows,
         }  # fmt: skip
-        with replacing(args.json) as temporary:
-            temporary.write_text(json.dumps(result) + '\n')
+        keep(args.json, result)
     return 0
 
 

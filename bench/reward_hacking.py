@@ -42,9 +42,8 @@ from tqdm import tqdm
 from apprentice.bench.hacking_critic import EDGE, PAYS, WIDTH, Critics
 from apprentice.bench.hacking_methods import ALL, METHODS, ONE, Base, Method, Rewards, score
 from apprentice.bench.hacking_world import Planner, ReachWorld
-from apprentice.bench.report import machine
+from apprentice.bench.report import keep, machine
 from apprentice.learning.statistics import wilson
-from apprentice.robot.files import replacing
 
 STARTS, CANDIDATES = 10, 8  # of an update
 SPREADS = (1.0, 1.0, 1.0, 1.0, 2.0, 2.0, 6.0, 6.0)  # of the candidates, as multiples of the policy's own
@@ -257,8 +256,7 @@ def main() -> int:
     }  # fmt: skip
     print('\n'.join(hacking_report.table(result, wilson)))
     if args.json:
-        with replacing(args.json) as temporary:
-            temporary.write_text(json.dumps(result) + '\n')
+        keep(args.json, result)
     if args.plot:
         hacking_report.plot(result, args.plot)
     return 0

@@ -19,7 +19,6 @@ of the commanded joint positions (gripper left out), in rad/s^3.
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import sys
 from dataclasses import dataclass, field
@@ -31,13 +30,12 @@ import torch
 import torch._dynamo  # before the first GL context, see docs/architecture.md
 from tqdm import tqdm
 
-from apprentice.bench.report import machine
+from apprentice.bench.report import keep, machine
 from apprentice.learning.statistics import wilson
 from apprentice.policies import checkpoint
 from apprentice.policies.policy import FlowPolicy
 from apprentice.policies.rtc import PreviousChunk, RtcConfig
 from apprentice.robot.chunk import next_setpoint, row_at
-from apprentice.robot.files import replacing
 from apprentice.robot.parts import find_robot, find_weights
 from apprentice.robot.spec import RobotSpec
 from apprentice.robot.types import ActionChunk, Observation
@@ -201,8 +199,7 @@ def main() -> int:
     result = {'bench': 'rtc', 'machine': machine(), 'load': os.getloadavg()[0], 'about': manifest['about']}
     print('\n'.join(table(rows)))
     if args.json:
-        with replacing(args.json) as temporary:
-            temporary.write_text(json.dumps({**result, 'rows': rows}) + '\n')
+        keep(args.json, {**result, 'rows': rows})
     return 0
 
 

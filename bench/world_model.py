@@ -19,7 +19,6 @@ only pairs of the policy's own samples, which is what preference pairs are made 
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import sys
 import time
@@ -34,11 +33,10 @@ import torch._dynamo  # before the first GL context, see docs/architecture.md
 from tqdm import tqdm
 
 from apprentice.bench.candidate_chunks import KINDS, PATIENCE, Moment, moments
-from apprentice.bench.report import machine, write
+from apprentice.bench.report import deliver, machine
 from apprentice.policies import checkpoint
 from apprentice.reward_models.world_model.energy import TERMS
 from apprentice.reward_models.world_model.reward import WorldModelReward
-from apprentice.robot.files import replacing
 from apprentice.robot.parts import find_robot, find_weights, share
 from apprentice.robot.spec import RobotSpec
 from apprentice.sim.worlds import Worlds
@@ -219,11 +217,7 @@ def main() -> int:
     }
     lines = table(result)
     print('\n'.join(lines))
-    if args.json:
-        with replacing(args.json) as temporary:
-            temporary.write_text(json.dumps(result) + '\n')
-    if args.write:
-        write(args.write, 'world-model', lines)
+    deliver(result, lines, args.json, args.write)
     return 0
 
 

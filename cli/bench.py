@@ -16,8 +16,6 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from apprentice.robot.files import replacing
-
 LOADED = 3  # exit code: the machine is busy, nothing was measured
 
 
@@ -117,13 +115,8 @@ def _measure(name: str, module: ModuleType, options: argparse.Namespace) -> int:
     }
     lines = report.table(result)
     print('\n'.join(lines))
-    text = json.dumps(result)
-    if options.json:
-        with replacing(options.json) as temporary:
-            temporary.write_text(text + '\n')
-    if options.write:
-        report.write(options.write, name, lines)
-    print(text)
+    report.deliver(result, lines, options.json, options.write)
+    print(json.dumps(result))
     return 0 if options.check is None else _check(cases, options.check)
 
 
