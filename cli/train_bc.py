@@ -18,6 +18,7 @@ settings, as key=value words after the options or as YAML in a file for --config
   policy.backbone.lora_rank=16        anything else of the architecture, see docs/policies.md
   policy.backbone.gradient_checkpointing=true
   algorithm.learning_rate=1e-4  algorithm.batch=256  algorithm.ema=0.999  algorithm.clip=1.0
+  algorithm.state_noise=0.3           noise on the joints that the network sees, in standard deviations
   steps=20000  horizon=16  warm_up=500  seed=1
   device=auto  precision=bf16         where and how it computes: auto, cpu, cuda; fp32, bf16
   parallel=fsdp  accumulate=4         several GPUs: ddp (default), fsdp; parts of a batch, to save memory

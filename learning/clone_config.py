@@ -52,7 +52,9 @@ class CloneConfig:
     validation: float = 0.0
     validate_every: int = 250
     policy: PolicyConfig = field(default_factory=PolicyConfig)
-    algorithm: WeightedFlowConfig = field(default_factory=lambda: WeightedFlowConfig(learning_rate=1e-3))
+    algorithm: WeightedFlowConfig = field(
+        default_factory=lambda: WeightedFlowConfig(learning_rate=1e-3, state_noise=0.3)
+    )
 
     def __post_init__(self) -> None:
         for name in ('steps', 'horizon', 'warm_up', 'snapshot_every', 'accumulate', 'validate_every'):

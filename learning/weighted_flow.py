@@ -42,6 +42,9 @@ class WeightedFlowConfig:
         ema: decay of the averaged weights that act.
         clip: largest norm of the gradient.
         shift: augmentation, pixels; light: augmentation, relative brightness.
+        state_noise: augmentation, standard deviations of the data: of what the network sees of the joints.
+            Where all episodes begin in one posture, a step away from it tells where the person was going,
+            and the images are not looked at (causal confusion, arXiv 1905.11979).
         freeze_backbone: train the heads only.
         flow_weight: of the flow loss beside the cross-entropy of a token head (NORA-1.5: 10); 0 trains the
             token head alone.
@@ -55,6 +58,7 @@ class WeightedFlowConfig:
     clip: float = 1.0
     shift: int = 2
     light: float = 0.15
+    state_noise: float = 0.0
     freeze_backbone: bool = False
     flow_weight: float = 10.0
 
@@ -65,6 +69,7 @@ class Draws:
 
     Attributes:
         shift, light: camera -> what :mod:`.augment` draws; without the camera: not augmented.
+        state: [B, A], standard deviations to add to the state; None: nothing.
         noise: [B, draws, H, A].
         time: [B, draws, 1] of the flow.
         delay: int [B, draws, 1], rows given clean; None: none.
@@ -75,6 +80,7 @@ class Draws:
     noise: torch.Tensor
     time: torch.Tensor
     delay: torch.Tensor | None
+    state: torch.Tensor | None = None
 
     def each(self, change: Callable[[torch.Tensor], torch.Tensor]) -> Draws:
         """The same with every tensor changed, e.g. cut or moved."""
@@ -84,6 +90,15 @@ class Draws:
             change(self.noise),
             change(self.time),
             None if self.delay is None else change(self.delay),
+            None if self.state is None else change(self.state),
+        )
+
+    def disturb(self, state: torch.Tensor, policy: FlowPolicy) -> torch.Tensor:
+        """The state [B, A] as the network of ``policy`` is to see it, raw units."""
+        if self.state is None:
+            return state
+        return state + self.state * torch.as_tensor(
+            policy.spec.state.std, dtype=state.dtype, device=state.device
         )
 
 
@@ -110,8 +125,8 @@ class FlowObjective(nn.Module):
             images[name] = shift(images[name], config.shift, offset)
         for name, factor in draws.light.items():
             images[name] = light(images[name], factor)
-        inputs = Inputs(images, batch.inputs.state, batch.inputs.text)
-        actions = policy.normalize_actions(batch.actions, inputs.state)
+        inputs = Inputs(images, draws.disturb(batch.inputs.state, policy), batch.inputs.text)
+        actions = policy.normalize_actions(batch.actions, batch.inputs.state)
         with torch.set_grad_enabled(torch.is_grad_enabled() and not config.freeze_backbone):
             prefix = policy.encode(inputs)
         if policy.token_head is None:
@@ -180,11 +195,12 @@ class WeightedFlow:
         """The random numbers for ``size`` samples, on the CPU.
 
         Args:
-            cameras: whose images are augmented.
+            cameras: whose images are augmented; without any, nothing is.
             generator: default: that of training.
         """
         config, spec, g = self.config, self.policy.spec, generator or self.generator
-        offsets, factors = {}, {}
+        offsets, factors, cameras = {}, {}, list(cameras)
+        augments = bool(cameras) and config.state_noise > 0
         for name in cameras:
             if config.shift:
                 offsets[name] = draw_shift(size, config.shift, g)
@@ -194,6 +210,7 @@ class WeightedFlow:
         noise = torch.randn(count, spec.horizon, spec.dim, generator=g)
         time = sample_time((count, 1), g, self.policy.config.time_alpha)
         delay = torch.randint(0, most + 1, (count, 1), generator=g) if most else None
+        state = torch.randn(size, spec.dim, generator=g) * config.state_noise if augments else None
         several = (size, config.draws)
         return Draws(
             offsets,
@@ -201,6 +218,7 @@ class WeightedFlow:
             noise.unflatten(0, several),
             time.unflatten(0, several),
             None if delay is None else delay.unflatten(0, several),
+            state,
         )
 
     def update(

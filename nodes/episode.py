@@ -50,8 +50,8 @@ class EpisodeNode(ManagedNode):
         self._success_topic = parameter(self, 'success_topic', '', 'RewardSample whose done ends an episode')
         reset = parameter(self, 'reset', 'simulator', "'simulator': by service; 'none': a person confirms")
         reset_service = parameter(self, 'reset_service', 'reset_world', 'service that resets the world')
-        tolerance = parameter(self, 'home_tolerance', 0.05, 'rad around home', 0.001, 1.0)
-        gripper_tolerance = parameter(self, 'gripper_tolerance', 0.005, 'm around home', 0.0001, 0.1)
+        tolerance = parameter(self, 'home_tolerance', 0.05, 'rad around where a reset ends', 0.001, 1.0)
+        gripper_tolerance = parameter(self, 'gripper_tolerance', 0.005, 'm, the same', 0.0001, 0.1)
         if reset not in ('simulator', 'none'):
             raise StartupError(f"parameter reset is {reset!r}; use 'simulator' or 'none'")
         self._spec = load_simulated(self)
@@ -66,7 +66,7 @@ class EpisodeNode(ManagedNode):
             call_limit_s=self._limit(
                 'call_limit_s', default.call_limit_s, 'for a service to appear and agree'
             ),
-            home_limit_s=self._limit('home_limit_s', default.home_limit_s, 'for the arm to reach home'),
+            home_limit_s=self._limit('home_limit_s', default.home_limit_s, 'for a reset'),
             plan_limit_s=self._limit('plan_limit_s', default.plan_limit_s, 'for the policy to plan'),
             silence_s=self._limit('silence_s', default.silence_s, 'until a silent gate or robot is gone'),
             safety_s=self._limit('safety_s', default.safety_s, 'in HOLD, FAULT or STOP until the end'),
@@ -88,8 +88,7 @@ class EpisodeNode(ManagedNode):
 
     def _new_machine(self) -> EpisodeMachine:
         first = next_index(self._run_dir)
-        home = self._spec.vector('home')
-        return EpisodeMachine(self._settings, self._session_id, home, self._tolerance, first)
+        return EpisodeMachine(self._settings, self._session_id, self._tolerance, first)
 
     # lifecycle
 
@@ -155,8 +154,9 @@ class EpisodeNode(ManagedNode):
         self._flush()
 
     def _on_executed(self, message: ExecutedCommand) -> None:
-        stamp = convert.seconds(message.header.stamp)
-        self.machine.executed(stamp, Source(message.source), message.takeover_id, convert.now(self))
+        stamp, source = convert.seconds(message.header.stamp), Source(message.source)
+        target = np.asarray(message.executed, np.float64) if len(message.executed) == self._spec.dim else None
+        self.machine.executed(stamp, source, message.takeover_id, convert.now(self), target)
         self._flush()
 
     def _on_joints(self, message: JointState) -> None:

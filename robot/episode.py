@@ -45,6 +45,7 @@ class Stage(Enum):
     RUN = 'the end of the episode'
 
 
+_AT_REST = 1e-6  # rad or m between two setpoints
 _STOPPED = (ControlMode.HOLD, ControlMode.FAULT, ControlMode.STOP, ControlMode.DISARMED)
 _MAKERS = {'gate/state': 'the node gate', 'joint_states': 'the robot (or sim_robot)'}
 _STAGE_CALL = {
@@ -67,7 +68,7 @@ _PHASE = {
 
 
 class EpisodeMachine:
-    """One episode after the other. ``home`` and ``tolerance``: float64 [dim], robot file order.
+    """One episode after the other. ``tolerance``: of a reset, float64 [dim], robot file order.
 
     ``wanted`` is the service call to make now (or None); ``outbox`` holds snapshots to publish, in order.
     """
@@ -76,12 +77,11 @@ class EpisodeMachine:
         self,
         settings: EpisodeSettings,
         session_id: str,
-        home: np.ndarray,
         tolerance: np.ndarray,
         first_index: int = 0,
     ):
         self.settings, self.session_id = settings, session_id
-        self._home, self._tolerance = np.asarray(home), np.asarray(tolerance)
+        self._tolerance = np.asarray(tolerance)
         self.index = first_index
         self.record = EpisodeRecord(session_id=session_id)
         self.history: dict[str, EpisodeRecord] = {}
@@ -97,6 +97,9 @@ class EpisodeMachine:
         self._refusal = ''
         self._answered = False
         self._home_count = self._success_count = 0
+        self._setpoint: np.ndarray | None = None  # of the reset that goes on
+        self._goal: np.ndarray | None = None  # where it came to rest
+        self._reset_step = float('-inf')
         self._pause_after_human = False
         self._last_step = float('-inf')
         self._late: list[EpisodeRecord] = []
@@ -188,14 +191,18 @@ class EpisodeMachine:
     def joints(self, position: np.ndarray, now: float) -> None:
         """A joint state arrived, [dim] in robot file order."""
         self._silent['joint_states'] = 0.0
-        at_home = bool(np.all(np.abs(position - self._home) <= self._tolerance))
+        goal = self._goal
+        at_home = goal is not None and bool(np.all(np.abs(position - goal) <= self._tolerance))
         self._home_count = self._home_count + 1 if at_home else 0
         if self.stage is Stage.HOME:
             self._progress(now)
 
-    def executed(self, stamp: float, source: Source, takeover_id: int, now: float) -> None:
-        """The gate executed one control step stamped ``stamp`` [s]."""
+    def executed(
+        self, stamp: float, source: Source, takeover_id: int, now: float, target: np.ndarray | None = None
+    ) -> None:
+        """The gate executed one control step stamped ``stamp`` [s] towards ``target``, [dim]."""
         self._silent['gate/executed'] = 0.0
+        self._follow_reset(stamp, target if source == Source.RESET else None)
         record = self.record
         # lock-step repeats a command when the robot repeats a joint state: the same step, counted once
         if self.stage is not Stage.RUN or stamp <= self._last_step or stamp < record.started - 1e-6:
@@ -207,6 +214,14 @@ class EpisodeMachine:
             record.takeovers.add(takeover_id)
             self._no_takeover_in_evaluation(stamp)
         self._check_duration(stamp)
+
+    def _follow_reset(self, stamp: float, target: np.ndarray | None) -> None:
+        """The reset's goal is where its setpoint has come to rest."""
+        if target is None:
+            self._goal, self._setpoint, self._reset_step = None, None, float('-inf')
+        elif stamp > self._reset_step:
+            rests = self._setpoint is not None and bool(np.all(np.abs(target - self._setpoint) < _AT_REST))
+            self._goal, self._setpoint, self._reset_step = target if rests else None, target, stamp
 
     def success(self, stamp: float, done: bool) -> None:
         """The success predicate was evaluated on the frame of ``stamp`` [s]."""

@@ -41,11 +41,11 @@ class EpisodeSettings:
         auto_arm: arm a disarmed or holding gate. For simulation only.
         success_samples: consecutive success samples that end the episode.
         call_limit_s: wall time a service may be missing or refuse.
-        home_limit_s: wall time to reach home.
+        home_limit_s: wall time of a reset.
         plan_limit_s: wall time the policy may take to plan after the reset.
         silence_s: wall time after which a silent gate or robot counts as gone.
         safety_s: wall time in HOLD, FAULT, STOP or DISARMED that ends the episode.
-        home_samples: consecutive joint states at home.
+        home_samples: consecutive joint states where the reset ends.
     """
 
     max_duration_s: float = 10.0

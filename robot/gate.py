@@ -90,7 +90,7 @@ class Gate(Arbiter):
         self.setpoint: np.ndarray | None = None
         self.measured: np.ndarray | None = None
         self.chunk: ActionChunk | None = None
-        self._home, self._grippers = spec.vector('home'), spec.gripper_mask
+        self._start, self._grippers = spec.vector('home'), spec.gripper_mask
         self._joint_times = (-math.inf, -math.inf)  # header stamp, time of receipt
         self._human: np.ndarray | None = None
         self._human_times = (-math.inf, -math.inf)
@@ -241,7 +241,7 @@ class Gate(Arbiter):
             self._human_fresh = now
             return self._human.copy(), Source.HUMAN, 0
         if self.mode == ControlMode.RESET:
-            way = self._home - setpoint
+            way = self._start - setpoint
             steps = float(np.max(np.abs(way) / (self.limits.step * self.config.reset_scale)))
             self.reason = 'at home' if steps < 1e-3 else 'driving home'
             return setpoint + way / max(1.0, steps), Source.RESET, 0
@@ -305,6 +305,8 @@ class Gate(Arbiter):
             return False
         if before == ControlMode.HUMAN:  # what came before is of that takeover
             self._human_times = (-math.inf, -math.inf)
+        if self.mode == ControlMode.RESET:
+            self._start = self._draw_start(now)
         begins = self.mode == ControlMode.HUMAN and self.human_ready(now)
         self._driver = self._human_source if begins else None
         self._window.clear()
@@ -312,6 +314,12 @@ class Gate(Arbiter):
         if self.epoch != epoch:
             self.chunk, self._last_seq = None, None
         return True
+
+    def _draw_start(self, now: float) -> np.ndarray:
+        """Where a reset at ``now`` ends, [dim]: the same posture in every run of a lock-step simulation."""
+        home, spread = self.spec.vector('home'), self.spec.vector('spread')
+        rng = np.random.default_rng(max(0, round(now * 1e9)))
+        return self.limits.inside(home + rng.uniform(-spread, spread))
 
     def _refusal(self, chunk: ActionChunk, now: float) -> str:
         """Why a chunk is refused, as ``reason: cause and remedy``; '' when it is not."""

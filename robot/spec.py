@@ -29,6 +29,8 @@ class JointSpec:
 
     ``lower`` and ``upper`` are the limits the gate enforces; ``velocity`` the largest speed of the
     setpoint; ``jump`` the largest distance between the setpoint and the measured position.
+    A reset ends at ``home``, or at most ``spread`` from it, drawn anew each time: a policy that knows one
+    posture to begin in reads the way from the joints and not from the images.
     ``gripper`` marks the joint that opens and closes the hand (``upper`` is open).
     """
 
@@ -39,6 +41,7 @@ class JointSpec:
     jump: float
     home: float
     gripper: bool = False
+    spread: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -166,7 +169,7 @@ class RobotSpec:
             if twice:
                 raise RobotFileError(f'{kind} names must be unique; twice: {sorted(twice)}')
         for joint in self.joints:
-            values = (joint.lower, joint.upper, joint.velocity, joint.jump, joint.home)
+            values = (joint.lower, joint.upper, joint.velocity, joint.jump, joint.home, joint.spread)
             if not np.all(np.isfinite(values)):
                 raise RobotFileError(f'joint {joint.name}: limits must be finite numbers')
             if joint.lower >= joint.upper:
@@ -175,6 +178,8 @@ class RobotSpec:
                 )
             if joint.velocity <= 0 or joint.jump <= 0:
                 raise RobotFileError(f'joint {joint.name}: velocity and jump must be positive')
+            if joint.spread < 0:
+                raise RobotFileError(f'joint {joint.name}: spread {joint.spread} is negative; give 0 or more')
             if not joint.lower <= joint.home <= joint.upper:
                 raise RobotFileError(
                     f'joint {joint.name}: home {joint.home} lies outside its limits '

@@ -55,7 +55,7 @@ class World:
         return self._steps_done * self.model.opt.timestep
 
     def reset(self, seed: int, task: str = '') -> str:
-        """Seeded start: objects placed, arm at home with noise. Returns the instruction."""
+        """Seeded start: objects placed, arm within its spread of home. Returns the instruction."""
         instruction = self.worlds.reset([0], [seed], task)[0]
         self._steps_done += SETTLE_STEPS
         return instruction

@@ -19,7 +19,6 @@ from apprentice.sim.scene import Scene
 from apprentice.sim.task import Expert, Task
 from apprentice.sim.view import View
 
-START_NOISE = 0.08  # rad, uniform, around home at every reset
 SETTLE_STEPS = 20  # time steps in which objects come to rest before the first observation
 
 
@@ -116,7 +115,7 @@ class Worlds:
         return self.view.velocities
 
     def reset(self, sims: Sequence[int], seeds: Sequence[int], instruction: str = '') -> list[str]:
-        """Seeded starts: objects placed, arms at home with noise. Returns the instructions.
+        """Seeded starts: objects placed, arms within their spread of home. Returns the instructions.
 
         An instruction fixes what is asked for; the rest is drawn. Raises ValueError for one that the task
         cannot be given, before anything moves.
@@ -134,8 +133,8 @@ class Worlds:
 
     def _place(self, sim: int, seed: int, instruction: str) -> None:
         spec, rng = self.spec, np.random.default_rng(seed)
-        noise = rng.uniform(-START_NOISE, START_NOISE, spec.dim) * ~spec.gripper_mask
-        joints = np.clip(spec.vector('home') + noise, *self._limits)
+        spread = spec.vector('spread')
+        joints = np.clip(spec.vector('home') + rng.uniform(-spread, spread), *self._limits)
         start = self.task.start(rng, instruction, self.level)
         qpos = self.scene.start_qpos(joints, start.joints)
         self.physics.write('qpos', range(len(qpos)), qpos, [sim])

@@ -196,7 +196,8 @@ class Dpo(WeightedFlow):
         for name, factor in draws.light.items():
             images[name] = light(images[name], torch.cat([factor] * len(each)))
         state = torch.from_numpy(pairs.state[seen]).to(device)
-        inputs = Inputs(images, state, [pairs.text[o] for o in seen])
+        disturbed = torch.cat([draws.disturb(part, policy) for part in state.split(len(pairs))])
+        inputs = Inputs(images, disturbed, [pairs.text[o] for o in seen])
         first, last = state[: len(pairs)], state[-len(pairs) :]
 
         def tensor(array: np.ndarray) -> torch.Tensor:

@@ -85,6 +85,8 @@ class GateAndRobot(Node):
         executed = ExecutedCommand(source=ExecutedCommand.SOURCE_POLICY)
         if self.mode == ControlState.HUMAN:
             executed.source, executed.takeover_id = ExecutedCommand.SOURCE_HUMAN, 1
+        elif self.mode == ControlState.RESET:
+            executed.source, executed.executed = ExecutedCommand.SOURCE_RESET, SPEC.vector('home')
         executed.header.stamp = convert.stamp_of(now)
         self.executed_publisher.publish(executed)
         truth = RewardSample(

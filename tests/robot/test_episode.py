@@ -16,7 +16,7 @@ class World:
 
     def __init__(self, **settings):
         settings.setdefault('auto_arm', True)
-        self.machine = EpisodeMachine(EpisodeSettings(**settings), 's', HOME, np.array([0.05, 0.05]))
+        self.machine = EpisodeMachine(EpisodeSettings(**settings), 's', np.array([0.05, 0.05]))
         self.now = 100.0
         self.mode(ControlMode.PAUSED)
 
@@ -45,8 +45,12 @@ class World:
         self.answer(Call.RESET)
         self.mode(ControlMode.RESET)
         self.answer(Call.WORLD, task='pick up the red cube')
+        self.home()
+
+    def home(self, target=HOME):
+        self.step(2, Source.RESET, target=target)
         for _ in range(3):
-            self.machine.joints(HOME + 0.01, self.now)
+            self.machine.joints(target + 0.01, self.now)
 
     def run(self, **request):
         self.reset(**request)
@@ -56,10 +60,10 @@ class World:
         self.mode(ControlMode.POLICY)
         assert self.record.phase == Phase.RUNNING
 
-    def step(self, n=1, source=Source.POLICY, takeover=0):
+    def step(self, n=1, source=Source.POLICY, takeover=0, target=None):
         for _ in range(n):
             self.now += 0.05
-            self.machine.executed(self.now, source, takeover, self.now)
+            self.machine.executed(self.now, source, takeover, self.now, target)
 
     @property
     def record(self):
@@ -87,7 +91,7 @@ def test_phases_in_order_with_task_of_the_reset():
 
 
 def test_ids_continue():
-    machine = EpisodeMachine(EpisodeSettings(), 's', HOME, HOME, first_index=12)
+    machine = EpisodeMachine(EpisodeSettings(), 's', HOME, first_index=12)
     machine.start()
     assert machine.record.episode_id == 's-00012'
     machine.abort('x', 0.0)
@@ -256,8 +260,7 @@ def test_a_missing_node_is_named(until, node):
     if until in ('home', 'plan'):
         world.answer(Call.WORLD)
     if until == 'plan':
-        for _ in range(3):
-            world.machine.joints(HOME, world.now)
+        world.home()
         world.answer(Call.RELEASE)
         world.mode(ControlMode.PAUSED)
     world.wait(1.2, alive)
@@ -279,6 +282,7 @@ def test_not_home_waits_and_a_stop_during_the_reset_aborts():
     world.answer(Call.RESET)
     world.mode(ControlMode.RESET)
     world.answer(Call.WORLD)
+    world.step(2, Source.RESET, target=HOME)
     for position in (HOME, HOME, HOME + 0.2, HOME, HOME):
         world.machine.joints(position, world.now)
     assert world.machine.stage is Stage.HOME
@@ -287,13 +291,33 @@ def test_not_home_waits_and_a_stop_during_the_reset_aborts():
     world.ended(Outcome.ABORT, EndCause.SAFETY, 'button')
 
 
+def test_a_reset_is_over_where_its_setpoint_comes_to_rest():
+    world = World()
+    world.start()
+    world.answer(Call.RESET)
+    world.mode(ControlMode.RESET)
+    world.answer(Call.WORLD)
+    for target in (HOME + 0.3, HOME + 0.2, HOME + 0.1):  # on its way
+        world.step(1, Source.RESET, target=target)
+        for _ in range(3):
+            world.machine.joints(target, world.now)
+    assert world.machine.stage is Stage.HOME
+    world.machine.executed(
+        world.now, Source.RESET, 0, world.now, HOME + 0.1
+    )  # lock-step: the same step again
+    for _ in range(3):
+        world.machine.joints(HOME + 0.1, world.now)
+    assert world.machine.stage is Stage.HOME
+    world.home(HOME + 0.1)  # where this reset was to end
+    assert world.machine.wanted is Call.RELEASE
+
+
 def test_without_a_simulator_a_person_confirms_the_scene():
     world = World(simulator=False)
     world.start()
     world.answer(Call.RESET)
     world.mode(ControlMode.RESET)
-    for _ in range(3):
-        world.machine.joints(HOME, world.now)
+    world.home()
     assert world.record.phase == Phase.READY
     world.wait(600.0)
     assert world.machine.wanted is None

@@ -34,6 +34,7 @@ def test_shipped_file_loads():
         (lambda d: d['joints'][0].update(home=9.0), 'outside its limits'),
         (lambda d: d['joints'][0].update(velocity='fast'), 'expected float'),
         (lambda d: d['joints'][0].update(velocity=0), 'must be positive'),
+        (lambda d: d['joints'][0].update(spread=-0.1), 'spread -0.1 is negative'),
         (lambda d: d['joints'][0].update(upper=float('nan')), 'finite'),
         (lambda d: d['joints'][1].update(name='joint1'), 'unique'),
         (lambda d: d['cameras'][0].pop('topic'), 'missing topic'),
