@@ -82,13 +82,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Ask until everything is answered or Ctrl-C."""
-    from apprentice.episodes.facts import episode_folder, recorded_spec, sealed_files
+    from apprentice.episodes.facts import episode_folder, recorded_robot, sealed_files
 
     logging.basicConfig(level=logging.INFO, format='%(message)s', stream=sys.stderr)
     if args.begin_again and not args.audit:
         raise ValueError('--begin-again belongs to --audit')
     files = sealed_files([args.folder])
-    spec, folder = recorded_spec(files[0], args.robot), episode_folder(args.folder)
+    spec, folder = recorded_robot([args.folder], args.robot), episode_folder(args.folder)
     if args.success or args.audit:
         return _verdicts(args, files, spec, folder)
     return _pairs(args, spec, folder)

@@ -36,7 +36,7 @@ def run(args: argparse.Namespace, source: str, relative: str) -> int:
         source: where the CLIP weights are; relative: how the reward finds them from its own folder.
     """
     from apprentice.episodes.answers import answer_files, read_answers
-    from apprentice.episodes.facts import recorded_spec, sealed_files
+    from apprentice.episodes.facts import recorded_robot
     from apprentice.episodes.sources import readers_by_name
     from apprentice.learning.preference.answered import (
         StretchFeatures,
@@ -50,7 +50,7 @@ def run(args: argparse.Namespace, source: str, relative: str) -> int:
 
     if not args.data:
         raise ValueError('--labels needs the episodes that the answers are about: --data FOLDER')
-    spec = recorded_spec(sealed_files(args.data)[0], args.robot)
+    spec = recorded_robot(args.data, args.robot)
     readers = readers_by_name(args.data, spec)
     answers = read_answers(args.labels or answer_files(args.data))
     clip = ClipReward.load(source)

@@ -56,7 +56,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--robot',
         default='',
-        help='name of a shipped robot or a file; the one the episodes were recorded with (default sim_arm)',
+        help='name of a shipped robot or a file (default: the one recorded in the logs, else sim_arm)',
     )
     parser.add_argument('--config', type=Path, help='YAML file of settings')
     parser.add_argument('--steps', type=int, help='gradient steps (default 2000)')
@@ -78,19 +78,18 @@ def run(args: argparse.Namespace) -> int:
     import torch
     from tqdm import tqdm
 
+    from apprentice.episodes.facts import recorded_robot
     from apprentice.learning.clone import clone, training_folder
     from apprentice.learning.clone_config import read_config
     from apprentice.learning.demonstrations import load_demonstrations
     from apprentice.learning.distributed import join
     from apprentice.robot.feature_mapping import FeatureMapping
-    from apprentice.robot.parts import find_robot
-    from apprentice.robot.spec import RobotSpec
 
     _take_back_words(args)
-    robot = RobotSpec.load(find_robot(args.robot or 'sim_arm'))
     mapping = FeatureMapping.load(args.mapping) if args.mapping else None
     config = read_config(args.words, args.config, _flags(args))
     _check_folders(args.data)
+    robot = recorded_robot(args.data, args.robot)
     if args.threads:
         torch.set_num_threads(args.threads)
     with join(config.device) as ranks:

@@ -67,11 +67,11 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _recorded(args: argparse.Namespace) -> Iterable[Episode]:
-    from apprentice.episodes.facts import recorded_spec, sealed_files
+    from apprentice.episodes.facts import recorded_robot, sealed_files
     from apprentice.episodes.join import read_episode
 
     files = sealed_files(args.data)
-    robot = recorded_spec(files[0], args.robot)
+    robot = recorded_robot(args.data, args.robot)
     return (read_episode(path, robot) for path in files)
 
 

@@ -141,15 +141,9 @@ def run(args: argparse.Namespace) -> int:
 
 def _spec(args: argparse.Namespace) -> RobotSpec:
     """The robot of the data; sim_arm where there are none."""
-    from apprentice.episodes.facts import episode_folder, recorded_spec
-    from apprentice.episodes.labels import iter_sealed
-    from apprentice.robot.parts import find_robot
-    from apprentice.robot.spec import RobotSpec
+    from apprentice.episodes.facts import recorded_robot
 
-    if not args.robot and args.pairs_by != 'none':
-        for path in (path for folder in args.data for path in iter_sealed(episode_folder(folder))):
-            return recorded_spec(path)
-    return RobotSpec.load(find_robot(args.robot or 'sim_arm'))
+    return recorded_robot([] if args.pairs_by == 'none' else args.data, args.robot)
 
 
 def _builder(

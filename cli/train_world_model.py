@@ -40,7 +40,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         '--mapping', type=Path, help='what LeRobot datasets name differently, see docs/policies.md'
     )
     parser.add_argument('--out', type=Path, default=Path('runs/world_model'), help='folder of the weights')
-    parser.add_argument('--robot', default='', help='name of a shipped robot or a file (default sim_arm)')
+    parser.add_argument(
+        '--robot',
+        default='',
+        help='name of a shipped robot or a file (default: the recorded one, or sim_arm)',
+    )
     parser.add_argument(
         '--episodes', type=int, default=400, help='attempts in the simulator, without --data (default 400)'
     )
@@ -77,6 +81,7 @@ def run(args: argparse.Namespace) -> int:
     import torch._dynamo
     from tqdm import tqdm
 
+    from apprentice.episodes.facts import recorded_robot
     from apprentice.learning import snapshot
     from apprentice.learning.clone import training_folder
     from apprentice.learning.metrics_file import MetricsFile
@@ -84,8 +89,6 @@ def run(args: argparse.Namespace) -> int:
     from apprentice.reward_models.resuming import Snapshots
     from apprentice.reward_models.world_model.clips import Clips
     from apprentice.reward_models.world_model.train import WorldModelConfig, train_world_model
-    from apprentice.robot.parts import find_robot
-    from apprentice.robot.spec import RobotSpec
 
     logging.basicConfig(level=logging.INFO, format='%(message)s', stream=sys.stderr)
     if args.threads:
@@ -95,7 +98,7 @@ def run(args: argparse.Namespace) -> int:
         raise ValueError(
             f'no episodes in {", ".join(missing)}: no such folder; run `apprentice demonstrate` first'
         )
-    spec = RobotSpec.load(find_robot(args.robot or 'sim_arm'))
+    spec = recorded_robot(args.data, args.robot)
     cameras = tuple(camera.name for camera in spec.cameras)
     config = WorldModelConfig(
         steps=args.steps, batch=args.batch, rows=args.rows, unroll=args.unroll,

@@ -69,13 +69,29 @@ def episode_facts(path: str | Path, salvage: bool = False) -> EpisodeFacts:
 def recorded_spec(path: str | Path, robot: str | None = None) -> RobotSpec:
     """The robot of a log: the one given by name or file, else the one recorded in it.
 
-    Raises RobotFileError or EpisodeFileError.
+    A log that only names its robot is of the shipped one of that name, and one that does not of ``sim_arm``.
+    Raises RobotFileError, FileNotFoundError or EpisodeFileError.
     """
     if robot:
         return RobotSpec.load(find_robot(robot))
     recorded = yaml.safe_load(LogReader(path, salvage=True).metadata.get('robot_file', '')) or {}
     if 'joints' in recorded:
         return RobotSpec.from_dict(recorded)
+    return RobotSpec.load(find_robot(Path(str(recorded.get('name', 'sim_arm'))).name))
+
+
+def recorded_robot(runs: Sequence[str | Path], robot: str | None = None) -> RobotSpec:
+    """The robot given, else that of the first log in ``runs`` that can be read, else ``sim_arm``.
+
+    Raises RobotFileError, or FileNotFoundError for a name that nothing has.
+    """
+    if robot:
+        return RobotSpec.load(find_robot(robot))
+    for path in (path for run in runs for path in iter_sealed(episode_folder(run))):
+        try:
+            return recorded_spec(path)
+        except EpisodeFileError:  # whoever reads the episode says what is wrong with it
+            continue
     return RobotSpec.load(share('robots', 'sim_arm.yaml'))
 
 

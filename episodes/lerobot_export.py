@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from apprentice.episodes.facts import episode_facts, episode_folder, fingerprint, recorded_spec, sealed_files
+from apprentice.episodes.facts import episode_facts, episode_folder, fingerprint, recorded_robot, sealed_files
 from apprentice.episodes.files import EpisodeFileError
 from apprentice.episodes.join import REWARD, TRUTH, read_episode
 from apprentice.episodes.labels import read_label
@@ -93,7 +93,7 @@ def export(
         for path in recover(episode_folder(run)):
             log.warning('%s was left by a recorder that died, and is sealed now', path)
     files = sealed_files(runs)
-    spec = recorded_spec(files[0], robot)
+    spec = recorded_robot(runs, robot)
     if settings.fps:
         spec = dataclasses.replace(spec, action_dt=1 / settings.fps)
     columns = _columns(Path(out))

@@ -9,19 +9,16 @@ may also be given through the services of the episode node, as the page does. Wh
 from __future__ import annotations
 
 import json
-import os
-import select
-import sys
-import termios
 import time
-import tty
 from pathlib import Path
-from typing import TextIO
+from typing import NamedTuple
 
 from apprentice_interfaces.msg import ControlState, EpisodeState
 from apprentice_interfaces.srv import LabelEpisode, StartEpisode
+from rclpy.client import Client
 from rclpy.executors import ExternalShutdownException
 from rclpy.node import Node
+from rclpy.task import Future
 from std_msgs.msg import String
 from std_srvs.srv import SetBool, Trigger
 
@@ -29,6 +26,7 @@ from apprentice.episodes.facts import episode_facts
 from apprentice.episodes.files import EpisodeFileError
 from apprentice.episodes.labels import iter_sealed
 from apprentice.nodes import qos
+from apprentice.nodes.record_keys import Keys
 from apprentice.nodes.robot_file import load_robot
 from apprentice.nodes.runtime import Diagnostics, StartupError, parameter, run, wall_timer
 from apprentice.robot.episode_record import EndCause, Phase
@@ -42,6 +40,15 @@ _KEYS = {
 _HELP = 'keys: space go/keep and next, s success, f failure, d discard, k keep, q quit'
 _TICK_S = 0.05
 _SETTLE_S = 1.0
+_ANSWER_S = 15.0  # wall; services answer at once unless their node died or the machine is overloaded
+
+
+class Asked(NamedTuple):
+    """A service call that is not answered yet; ``at`` is wall time [s], monotonic."""
+
+    client: Client
+    future: Future
+    at: float
 
 
 class RecordFlowNode(Node):
@@ -98,7 +105,7 @@ class RecordFlowNode(Node):
         self._label = self.create_client(LabelEpisode, 'episode/label')
         self._control = self.create_client(SetBool, 'gate/request_control')
         self._flush = self.create_client(Trigger, 'recorder/flush')
-        self._busy = False
+        self._asked: Asked | None = None
         self._published = ''
         self.create_subscription(EpisodeState, 'episode/state', self._on_episode, qos.STATE)
         self.create_subscription(ControlState, 'gate/state', self._on_gate, qos.STATE)
@@ -147,10 +154,11 @@ class RecordFlowNode(Node):
             if key in _KEYS:
                 self.flow.press(_KEYS[key])
         self.flow.tick(time.monotonic())
-        while self.flow.wanted and not self._busy:
+        self._give_up()
+        while self.flow.wanted and self._asked is None:
             self._call(self.flow.wanted.popleft())
         self._tell()
-        if self.flow.done and not self._busy and not self.flow.wanted:
+        if self.flow.done and self._asked is None and not self.flow.wanted:
             # a moment for the recorder to hear of the last label
             self._ended_at = self._ended_at or time.monotonic()
             if time.monotonic() - self._ended_at > 0.5:
@@ -192,31 +200,37 @@ class RecordFlowNode(Node):
 
     def _call(self, call: FlowCall) -> None:
         flow = self.flow
+        client: Client
         if call is FlowCall.START:
             confirming = flow.state is FlowState.COUNTDOWN
-            request = StartEpisode.Request(
-                task=self._task, seed=self._seed0 + self._starts, max_duration_s=self._max_duration_s
+            client, request = (
+                self._start,
+                StartEpisode.Request(
+                    task=self._task, seed=self._seed0 + self._starts, max_duration_s=self._max_duration_s
+                ),
             )
             self._starts += not confirming
-            future = self._start.call_async(request)
         elif call in (FlowCall.SUCCESS, FlowCall.FAILURE):
-            future = self._end.call_async(SetBool.Request(data=call is FlowCall.SUCCESS))
+            client, request = self._end, SetBool.Request(data=call is FlowCall.SUCCESS)
         elif call is FlowCall.ABORT:
-            future = self._abort.call_async(Trigger.Request())
+            client, request = self._abort, Trigger.Request()
         elif call in (FlowCall.TAKE, FlowCall.RELEASE):
-            future = self._control.call_async(SetBool.Request(data=call is FlowCall.TAKE))
+            client, request = self._control, SetBool.Request(data=call is FlowCall.TAKE)
         else:
             assert call.label is not None  # the flow waits for the answer: the episode is still the same
-            request = LabelEpisode.Request(
-                episode_id=flow.episode_id, outcome=int(call.label), annotator='record_flow'
+            client, request = (
+                self._label,
+                LabelEpisode.Request(
+                    episode_id=flow.episode_id, outcome=int(call.label), annotator='record_flow'
+                ),
             )
-            future = self._label.call_async(request)
-        self._busy = True
+        future = client.call_async(request)
+        self._asked = Asked(client, future, time.monotonic())
 
-        def answered(future) -> None:
-            self._busy = False
+        def answered(future: Future) -> None:
+            name, self._asked = client.srv_name, None
             if future.cancelled() or future.exception() is not None:
-                flow.refused(call, 'no answer')
+                flow.refused(call, f'{name} did not answer for {_ANSWER_S:g} s; is its node alive? try again')
                 return
             answer = future.result()
             if not getattr(answer, 'success', getattr(answer, 'accepted', True)):
@@ -226,6 +240,12 @@ class RecordFlowNode(Node):
             flow.answered(call)
 
         future.add_done_callback(answered)
+
+    def _give_up(self) -> None:
+        """A call to a node that died is never answered."""
+        if self._asked is not None and time.monotonic() - self._asked.at > _ANSWER_S:
+            self._asked.client.remove_pending_request(self._asked.future)
+            self._asked.future.cancel()
 
     def _progress(self) -> str:
         flow = self.flow
@@ -273,48 +293,6 @@ def recorded(folder: Path, task: str) -> tuple[int, int]:
             continue  # apprentice dataset check tells
         successes += facts.outcome == Outcome.SUCCESS and task in ('', facts.task)
     return successes, begun
-
-
-class Keys:
-    """Keys of a terminal as they are pressed, and a line of status on it; nothing without a terminal."""
-
-    def __init__(self, device: str):
-        self._fd: int | None = None
-        self._out: TextIO = sys.stderr
-        if not device:
-            return
-        try:
-            self._fd = os.open(device, os.O_RDWR | os.O_NOCTTY)
-            self._before = termios.tcgetattr(self._fd)
-            tty.setcbreak(self._fd)
-        except (OSError, termios.error) as error:
-            raise StartupError(
-                f'terminal {device} cannot be used ({error}); start without terminal'
-            ) from None
-        self._out = os.fdopen(os.dup(self._fd), 'w')
-
-    def read(self) -> str:
-        """What was pressed since the last time, lower case."""
-        if self._fd is None or not select.select([self._fd], [], [], 0)[0]:
-            return ''
-        return os.read(self._fd, 64).decode(errors='ignore').lower()
-
-    def status(self, text: str) -> None:
-        if self._fd is None:
-            self.line(text)
-            return
-        self._out.write(f'\r\x1b[K{text}')
-        self._out.flush()
-
-    def line(self, text: str) -> None:
-        self._out.write(text + '\n' if self._fd is None else f'\r\x1b[K{text}\n')
-        self._out.flush()
-
-    def close(self) -> None:
-        if self._fd is not None:
-            termios.tcsetattr(self._fd, termios.TCSADRAIN, self._before)
-            os.close(self._fd)
-            self._fd = None
 
 
 def main() -> None:

@@ -13,6 +13,7 @@ import time
 
 import pytest
 from apprentice_interfaces.srv import StartEpisode
+from rclpy.node import Node
 from std_msgs.msg import String
 
 from apprentice.cli.launch_file import load
@@ -22,8 +23,9 @@ from apprentice.episodes.facts import episode_facts, recorded_spec
 from apprentice.episodes.labels import iter_sealed
 from apprentice.episodes.lerobot_dataset import LeRobotSource
 from apprentice.episodes.lerobot_export import ExportSettings, export
-from apprentice.nodes import qos
+from apprentice.nodes import qos, record_flow
 from apprentice.robot.parts import share
+from apprentice.robot.recording_flow import FlowState, Press
 from apprentice.robot.types import Outcome
 
 RECORD = [sys.executable, '-m', 'apprentice.cli.main', 'record', '--person', '--no-page']
@@ -157,7 +159,7 @@ def test_what_cannot_be_used_is_an_error(tmp_path, words, message):
 def test_keys_of_a_terminal():
     import pty
 
-    from apprentice.nodes.record_flow import Keys
+    from apprentice.nodes.record_keys import Keys
 
     ours, theirs = pty.openpty()
     keys = Keys(os.ttyname(theirs))
@@ -168,3 +170,24 @@ def test_keys_of_a_terminal():
     keys.status('[0/2 kept] recording')
     assert b'recording' in os.read(ours, 1000)
     keys.close()
+
+
+def test_a_service_that_never_answers_is_named_and_can_be_tried_again(ros, monkeypatch):
+    monkeypatch.setattr(record_flow, '_ANSWER_S', 0.5)
+    dead = Node('dead')  # offers its services, and is never spun: as a node that hangs
+    dead.create_service(StartEpisode, 'episode/start', lambda request, response: response)
+    flow = record_flow.RecordFlowNode()
+    ros.executor.add_node(flow)
+    try:
+        flow._ready = True
+        assert ros.spin_until(flow._start.service_is_ready, 10.0)
+        for _ in range(2):
+            flow.flow.message = ''
+            flow.flow.press(Press.GO)
+            assert ros.spin_until(lambda: 'episode/start did not answer' in flow.flow.message, 10.0)
+            assert flow.flow.state is FlowState.WAITING
+    finally:
+        ros.executor.remove_node(flow)
+        flow.close()
+        flow.destroy_node()
+        dead.destroy_node()
