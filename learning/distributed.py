@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import contextlib
 import datetime
+import hashlib
 import inspect
+import json
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -22,6 +24,11 @@ Parallel = Literal['ddp', 'fsdp']
 Precision = Literal['fp32', 'bf16']
 _CPU = torch.device('cpu')
 _PATIENCE = datetime.timedelta(days=1)  # of those who wait while the first process reads the episodes
+_SAID = 512  # bytes that a process may say to all
+
+
+class RanksApart(ConnectionError):
+    """Processes that train together lost each other, or did different things: none of them can go on."""
 
 
 @dataclass(frozen=True)
@@ -67,27 +74,88 @@ class Ranks:
         if self.world > 1:
             dist.barrier(group=self.slow)
 
+    def tell(self, value: Any = None) -> Any:
+        """What the first process says, plain data of JSON, in all of them. Raises RanksApart."""
+        if self.world == 1:
+            return value
+        data = bytearray(json.dumps(value).encode()) if self.first else bytearray()
+        size = torch.tensor([len(data)])
+        with _lost():
+            dist.broadcast(size, 0, group=self.slow)
+            content = torch.frombuffer(data or bytearray(int(size)), dtype=torch.uint8)
+            dist.broadcast(content, 0, group=self.slow)
+        return json.loads(content.numpy().tobytes())
+
+    def say(self, text: str) -> list[str]:
+        """What each process says, by rank, in all of them; cut after 512 bytes. Raises RanksApart."""
+        if self.world == 1:
+            return [text]
+        mine = torch.frombuffer(bytearray(text.encode()[:_SAID].ljust(_SAID, b'\0')), dtype=torch.uint8)
+        said = [torch.empty_like(mine) for _ in range(self.world)]
+        with _lost():
+            dist.all_gather(said, mine, group=self.slow)
+        return [each.numpy().tobytes().rstrip(b'\0').decode(errors='ignore') for each in said]
+
+    def alike(self, text: str) -> bool:
+        """Whether all processes have the same text. Raises RanksApart."""
+        return len({*self.say(hashlib.sha256(text.encode()).hexdigest())}) == 1
+
 
 @contextlib.contextmanager
-def join(device: str = 'auto') -> Iterator[Ranks]:
+def _lost() -> Iterator[None]:
+    try:
+        yield
+    except RuntimeError as error:
+        said = str(error).partition('. ')[0]
+        raise RanksApart(f'another process of this training has ended or hangs ({said})') from error
+
+
+@contextlib.contextmanager
+def join(device: str | None = 'auto', patience: datetime.timedelta = _PATIENCE) -> Iterator[Ranks]:
     """The processes that torchrun started, connected while it lasts; without torchrun this process alone.
 
     Args:
-        device: ``auto``, ``cpu``, ``cuda`` or, without torchrun, one GPU such as ``cuda:1``.
+        device: ``auto``, ``cpu``, ``cuda`` or, without torchrun, one GPU such as ``cuda:1``; None: that of
+            the first process.
+        patience: of those who wait for the first process.
 
     Raises ValueError for a device that is not there.
     """
-    rank, world = int(os.environ.get('RANK', '0')), int(os.environ.get('WORLD_SIZE', '1'))
-    if world == 1:
-        yield Ranks(device=find_device(device))
+    if int(os.environ.get('WORLD_SIZE', '1')) == 1:
+        yield Ranks(device=find_device(device or 'auto'))
         return
-    chosen = find_device(device, int(os.environ.get('LOCAL_RANK', '0')))
+    store, rank, world = next(dist.rendezvous('env://'))
+    local_rank = int(os.environ.get('LOCAL_RANK', '0'))
+    with connect(store, rank, world, device, patience, local_rank) as ranks:
+        yield ranks
+
+
+@contextlib.contextmanager
+def connect(
+    store: dist.Store,
+    rank: int,
+    world: int,
+    device: str | None,
+    patience: datetime.timedelta = _PATIENCE,
+    local_rank: int | None = None,
+) -> Iterator[Ranks]:
+    """The processes that meet at ``store``, connected while it lasts; the rest as in :func:`join`.
+
+    Args:
+        local_rank: number on its machine; default: ``rank``.
+    """
+    if device is None:
+        device = store.get('device').decode()
+    elif rank == 0:
+        store.set('device', device)
+    chosen = find_device(device, rank if local_rank is None else local_rank)
+    place: dict[str, Any] = {'store': dist.PrefixStore('group', store), 'rank': rank, 'world_size': world}
     if chosen.type == 'cuda':
         torch.cuda.set_device(chosen)
-        dist.init_process_group('nccl', device_id=chosen)
+        dist.init_process_group('nccl', device_id=chosen, **place)
     else:
-        dist.init_process_group('gloo')
-    yield Ranks(rank, world, chosen, dist.new_group(backend='gloo', timeout=_PATIENCE))
+        dist.init_process_group('gloo', **place)
+    yield Ranks(rank, world, chosen, dist.new_group(backend='gloo', timeout=patience))
     # not after an error: the others may not answer any more
     dist.destroy_process_group()
 

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import json
 import logging
 from collections.abc import Callable, Iterable, Mapping
@@ -17,9 +19,10 @@ from apprentice.episodes.join import read_episode
 from apprentice.learning import snapshot
 from apprentice.learning.admission import Admission
 from apprentice.learning.alarms import Alarms
+from apprentice.learning.distributed import Ranks, RanksApart
 from apprentice.learning.fleet import Fleet, Member
 from apprentice.learning.health import Health, Obedience
-from apprentice.learning.intake import Intake
+from apprentice.learning.intake import Intake, agreed
 from apprentice.learning.learner_config import LearnerConfig as LearnerConfig
 from apprentice.learning.preference.online import OnlinePreference
 from apprentice.learning.replay import Replay, UnusableEpisode
@@ -48,6 +51,8 @@ class Learner:
         starter: policy folder to start from.
         robots: namespace -> run folder, of several robots whose ``episodes`` are learned from; default: the
             one of ``run_dir``.
+        ranks: where it computes, and with which processes: each of them makes the same calls. The first one
+            alone decides and writes; see :mod:`.leader`.
     """
 
     def __init__(
@@ -58,13 +63,17 @@ class Learner:
         config: LearnerConfig | None = None,
         seed: int = 0,
         robots: Mapping[str, str | Path] | None = None,
+        ranks: Ranks | None = None,
     ):
+        self.ranks = ranks or Ranks()
         self.robot, self.run_dir, self.config = robot, Path(run_dir), config or LearnerConfig()
         self._starter = Path(starter)
         policy, _ = checkpoint.load(starter)
         policy.spec.require(robot)
+        policy.to(self.ranks.device)
         self.store = WeightStore(self.run_dir / 'weights')
         self.algorithm = WeightedFlow(policy.train(), self.config.algorithm, seed)
+        self.algorithm.ranks = self.ranks
         self.fleet = Fleet(robots or {'': self.run_dir}, self.config.fleet)
         self.admission = Admission(self.store, self._starter, self.algorithm, self.config.probe)
         self._alarms = Alarms(self.run_dir / 'alarms.jsonl')
@@ -73,6 +82,8 @@ class Learner:
         self._gate = RewardGate(self.config.force_rewards)
         advantage, online, preference = self.config.advantage, self.config.online, self.config.preference
         self.online = OnlineCritics(policy, online, advantage, self._pipeline, seed) if online else None
+        if self.online is not None and self.ranks.world > 1:  # an algorithm of somebody else may not know it
+            self.online.algorithm.join(self.ranks)
         self.preference = OnlinePreference(policy, preference, seed) if preference else None
         self.replay = Replay(
             policy.spec,
@@ -84,7 +95,8 @@ class Learner:
         )
         self.obedience = Obedience()
         self._rng = np.random.default_rng(seed)
-        self._intake = Intake(self.fleet, robot, self._add_of)
+        told = functools.partial(self._told, 'learn')
+        self._intake = Intake(self.fleet, robot, self._add_of, self.ranks, told)
         self.episodes = 0
         self.owed = 0
         self._published_at = 0
@@ -94,13 +106,19 @@ class Learner:
 
     def _resume(self) -> None:
         found = snapshot.newest(self._snapshot)
+        of = f'{json.dumps(found and found[1])} {checkpoint.sha256(self._starter / checkpoint.MANIFEST)}'
+        if not self.ranks.alike(of):
+            raise RanksApart(
+                'the processes see different starters or snapshots; all need the same run folder'
+            )
         if found is None:
             return
         tensors, state, place = found
         snapshot.put(self.algorithm, tensors, state, place)
         for part, prefix in self._parts():
             part.load_state_dict(snapshot.below(tensors, prefix))
-        self._intake.restore(state['episodes'])  # what was owed for them is known
+        if self.ranks.first:
+            self._intake.restore(state['episodes'])  # what was owed for them is known
         self.owed = int(state['owed'])
         self._published_at = int(state['published_at'])
         self._rng.bit_generator.state = state['rng']
@@ -110,9 +128,17 @@ class Learner:
         parts = [(self.online, 'online'), (self.preference, 'preference')]
         return [(part, name) for part, name in parts if part is not None]
 
+    def _told(self, what: str, *arguments: Any) -> contextlib.AbstractContextManager[None]:
+        """Around what other processes must do, too."""
+        return contextlib.nullcontext()
+
     def demonstrate(self, paths: Iterable[Path], progress: Callable[[int], None] = lambda n: None) -> int:
         """Add recorded demonstrations; returns how many were usable."""
-        return self.show((read_episode(path, self.robot) for path in paths), progress)
+
+        def read(path: Path) -> Episode:
+            return agreed(lambda: read_episode(path, self.robot), self.ranks)
+
+        return self.show(map(read, paths), progress)  # goes on after one that cannot be read
 
     def show(self, episodes: Iterable[Episode], progress: Callable[[int], None] = lambda n: None) -> int:
         """Add demonstrations; returns how many were usable."""
@@ -160,6 +186,10 @@ class Learner:
             if fresh:  # else its updates were owed before
                 self.owed += self.config.updates_per_episode
         return added
+
+    def follow(self, robot: str, episode_id: str) -> None:
+        """Learn of an episode because the first process does."""
+        self._intake.follow(robot, episode_id)
 
     def take(self, episode: Episode) -> bool:
         """:meth:`add` an episode that is in no log, and owe the updates for it."""
@@ -238,7 +268,7 @@ class Learner:
         for buffer in (self.replay, self.online.buffer if self.online is not None else None):
             if buffer is not None and buffer.alarm:
                 episode_id, reason = buffer.alarm.split(': ', 1)
-                if self._alarms.sound(episode_id, buffer.alarm):
+                if self.ranks.first and self._alarms.sound(episode_id, buffer.alarm):
                     log.error('learning stops: %s: %s', episode_id, reason)
                 buffer.alarm = ''
 
@@ -293,7 +323,7 @@ class Learner:
             self._published_at = self.algorithm.steps  # the next candidate is as many updates away
             if self.admission.exhausted:
                 log.error('training goes back to the newest version')
-                self._train_from(self.admission.last_good())
+                self.train_from(self.admission.last_good())
             self._note({**about, 'refused': found.reason})
             return None
         beside = self.online.beside() if self.online is not None and self.online.acts else None
@@ -309,7 +339,7 @@ class Learner:
         with open(self._metrics, 'a') as file:
             file.write(json.dumps(line) + '\n')
 
-    def _train_from(self, folder: Path) -> tuple[FlowPolicy, dict[str, Any], checkpoint.Beside | None]:
+    def train_from(self, folder: Path) -> tuple[FlowPolicy, dict[str, Any], checkpoint.Beside | None]:
         """Go on from a published version, its critics too; what was read of it.
 
         The starter has no critics: those of now stay.
@@ -335,7 +365,7 @@ class Learner:
             raise ValueError('nothing was published yet, so there is nothing to go back to')
         parent = self.store.describe(versions[-1]).parent
         # before the first version comes the starter
-        policy, manifest, beside = self._train_from(self.store.folder(parent) if parent else self._starter)
+        policy, manifest, beside = self.train_from(self.store.folder(parent) if parent else self._starter)
         self.admission.begin_again()
         # its own parent, so that rolling back again goes further back
         about = {'parent': 0, **manifest['about'], 'name': f'rollback to {parent}'}

@@ -6,27 +6,31 @@ from __future__ import annotations
 # before anything else of torch: see docs/architecture.md on triton and GL in one process
 import torch._dynamo  # isort: skip
 
+import contextlib
 import logging
+import os
 import threading
 import time
+from functools import partial
 from pathlib import Path
 
 import torch
-from apprentice_interfaces.msg import LearnerStatus, RewardHealth, WeightsVersion
+from apprentice_interfaces.msg import LearnerStatus
 from rclpy.node import Node
 from std_srvs.srv import SetBool, Trigger
 
 from apprentice.episodes.labels import iter_sealed
+from apprentice.learning import follower
 from apprentice.learning.health import Health
+from apprentice.learning.leader import LeadingLearner
 from apprentice.learning.learner import Learner
 from apprentice.learning.run_lock import lock_run
 from apprentice.learning.weights import Published
 from apprentice.nodes.learner_robots import Robots
-from apprentice.nodes.learner_settings import learner_config, robot_folders
+from apprentice.nodes.learner_settings import learner_config, learner_ranks, robot_folders
 from apprentice.nodes.priority import give_way
 from apprentice.nodes.robot_file import load_robot
 from apprentice.nodes.runtime import Diagnostics, parameter, run, wall_timer
-from apprentice.reward_models.monitor.detector import Level
 from apprentice.robot.parts import find_weights
 
 _WEIGHTED_FLOW = 'apprentice.learning.weighted_flow:WeightedFlow'
@@ -39,21 +43,20 @@ class LearnerNode(Node):
         super().__init__('learner')
         self.spec = load_robot(self)
         run_dir = parameter(self, 'run_dir', 'runs/latest', 'folder of this run: episodes, weights, snapshot')
-        starter = parameter(
-            self, 'weights', 'policy', 'policy folder to start from: a path or a shipped name'
-        )
-        demonstrations = parameter(
-            self, 'demonstrations', '', 'folder of recorded demonstrations, empty for none'
-        )
+        starter = parameter(self, 'weights', 'policy', 'policy to start from: a folder or a shipped name')
+        demonstrations = parameter(self, 'demonstrations', '', 'folder of recorded ones, empty for none')
         self._paused = parameter(self, 'paused', False, 'start paused')
         threads = parameter(self, 'threads', 1, 'threads of torch', 1, 256)
         seed = parameter(self, 'seed', 0, 'seed of batches and noise', 0, 2**31)
-        give_way(self, 10)
         config, robots = learner_config(self), robot_folders(self)
         torch.set_num_threads(threads)
         logging.basicConfig(level=logging.INFO, format='%(message)s')
         self._run_lock = lock_run(run_dir)
-        self.learner = Learner(self.spec, run_dir, find_weights(starter), config, seed, robots)
+        self._ending = contextlib.ExitStack()
+        ranks = self._ending.enter_context(learner_ranks(self))
+        give_way(self, 10)  # and with it the other processes
+        make = LeadingLearner if ranks.world > 1 else Learner
+        self.learner = make(self.spec, run_dir, find_weights(starter), config, seed, robots, ranks)
         self._demonstrations = Path(demonstrations).expanduser() if demonstrations else None
         self._lock = threading.Lock()  # the learner's state: the thread's steps and the services
         self._wake, self._closing = threading.Event(), False
@@ -69,6 +72,9 @@ class LearnerNode(Node):
         self.create_service(Trigger, 'learner/clear_alarm', self._on_clear_alarm)
         Diagnostics(self, self._report, self.spec.name)
         wall_timer(self, 1.0, self._publish_status)
+        if isinstance(self.learner, LeadingLearner):
+            self._ending.callback(self.learner.stop)
+            wall_timer(self, 10.0, partial(self._beat, self.learner))
         self._worker = threading.Thread(target=self._work, name='learner', daemon=True)
         self._worker.start()
 
@@ -151,18 +157,7 @@ class LearnerNode(Node):
 
     def _announce(self, published: Published) -> None:
         self._newest = published
-        message = WeightsVersion(
-            version=published.version,
-            parent=published.parent,
-            uri=str(published.folder.resolve()),
-            sha256=published.sha256,
-            bytes=published.bytes,
-            policy_id=str(published.about.get('name', '')),
-            train_steps=int(published.about.get('train_steps', 0)),
-            episodes=int(published.about.get('episodes', 0)),
-        )
-        message.header.stamp = self.get_clock().now().to_msg()
-        self._robots.offer(message)
+        self._robots.offer(published)
         self.get_logger().info(f'published weights {published.version}')
 
     def _fail(self, error: Exception) -> None:
@@ -187,7 +182,6 @@ class LearnerNode(Node):
             recipe=learner.config.online.part if learner.config.online else _WEIGHTED_FLOW,
             alarm=learner.alarm,
         )
-        message.header.stamp = self.get_clock().now().to_msg()
         self._robots.tell(message)
 
     def _problem(self) -> str:
@@ -202,17 +196,21 @@ class LearnerNode(Node):
         ]
         return '; '.join(text for text in found if text)
 
+    def _beat(self, learner: LeadingLearner) -> None:
+        if not self._loading and self._lock.acquire(blocking=False):  # else they hear of it anyway
+            try:
+                learner.beat()
+            except OSError as error:
+                self._fail(error)
+            finally:
+                self._lock.release()
+
     def _on_ack(self) -> None:
         heard = [self._robots.acks.active(name) for name in self.learner.fleet.names]
         # the probe compares with what acts; of several robots the one that is furthest behind
         self.learner.admission.acting = min((v for v in heard if v is not None), default=None)
 
-    def _on_health(self, message: RewardHealth) -> None:
-        try:
-            level = Level(message.level)
-        except ValueError:
-            level = Level.STOP  # of a newer monitor: whatever it asks for, stopping is safe
-        health = Health(message.model, message.version, level, float(message.weight), message.reason)
+    def _on_health(self, health: Health) -> None:
         with self._lock:
             if self._loading:
                 self._early.append(health)
@@ -232,10 +230,8 @@ class LearnerNode(Node):
             with self._lock:
                 self._loaded()
                 self._announce(self.learner.rollback())
-            response.success, response.message = (
-                True,
-                f'version {self._newest.version if self._newest else 0}',
-            )
+            response.success = True
+            response.message = f'version {self._newest.version if self._newest else 0}'
         except (ValueError, OSError) as error:
             response.success, response.message = False, str(error)
         return response
@@ -278,8 +274,7 @@ class LearnerNode(Node):
         }
         if learner.alarm or self._phase == 'error':
             return Diagnostics.ERROR, learner.alarm or self._message, values
-        problem = self._problem()
-        if problem:
+        if problem := self._problem():
             return Diagnostics.WARN, problem, values
         return Diagnostics.OK, 'paused' if self._paused else self._phase, values
 
@@ -289,13 +284,18 @@ class LearnerNode(Node):
         self._wake.set()
         self._worker.join(timeout=10.0)
         # a step that is still going on must not be saved half done
-        if self.learner.algorithm.steps and not self._loading and self._lock.acquire(timeout=1.0):
-            self.learner.save()
+        if not self._loading and self._lock.acquire(timeout=1.0):
+            with contextlib.suppress(ConnectionError), self._ending:  # of processes that were lost before
+                if self.learner.algorithm.steps:
+                    self.learner.save()
 
 
 def main() -> None:
-    """Entry point of ``learner_node``."""
-    run(LearnerNode)
+    """Entry point of ``learner_node``; all but the first of torchrun's processes know no ROS."""
+    if int(os.environ.get('RANK', '0')):
+        follower.main([])
+    else:
+        run(LearnerNode)
 
 
 if __name__ == '__main__':

@@ -3,12 +3,17 @@
 
 from __future__ import annotations
 
+import os
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 from rclpy.node import Node
 
 from apprentice.learning.advantage import AdvantageConfig
+from apprentice.learning.distributed import Ranks, join
 from apprentice.learning.fleet import FleetConfig
+from apprentice.learning.follower_processes import started
+from apprentice.learning.leader import PATIENCE
 from apprentice.learning.learner import LearnerConfig
 from apprentice.learning.probe_set import ProbeConfig
 from apprentice.learning.recipe import load_recipe
@@ -49,6 +54,23 @@ def learner_config(node: Node) -> LearnerConfig:
         return load_recipe(parameter(node, 'recipe', '', about), config)
     except (OSError, ValueError) as error:
         raise StartupError(f'recipe: {error}') from error
+
+
+def learner_ranks(node: Node) -> AbstractContextManager[Ranks]:
+    """The processes that learn together, connected while it lasts; started here, or by torchrun before.
+
+    Raises StartupError where both were asked for.
+    """
+    about = 'processes that share the updates, each with a GPU of its own if there are any'
+    count = parameter(node, 'processes', 1, about, 1, 64)
+    device = parameter(
+        node, 'device', 'cpu', 'where it computes: auto, cpu, cuda or, alone, one such as cuda:1'
+    )
+    if int(os.environ.get('WORLD_SIZE', '1')) == 1:
+        return join(device) if count == 1 else started(count, device)
+    if count > 1:
+        raise StartupError('torchrun has started the processes; leave the parameter processes at 1')
+    return join(device, PATIENCE)
 
 
 def _probe(node: Node) -> ProbeConfig:

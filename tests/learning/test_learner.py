@@ -122,6 +122,15 @@ def test_ingest_is_idempotent_and_skips_evaluations(tmp_path, starter):
     assert (learner.episodes, learner.owed) == (1, 3)
 
 
+def test_a_demonstration_that_cannot_be_read_is_left_out(tmp_path, starter):
+    """And only that one."""
+    paths = [write_episode(tmp_path / 'shown', make_episode(number), ROBOT) for number in range(3)]
+    paths[1].write_bytes(b'torn')
+    learner = make_learner(tmp_path, starter)
+    assert learner.demonstrate(paths) == 2
+    assert not learner.replay.empty
+
+
 def test_resume_gives_the_same_policy_and_the_same_next_step(tmp_path, starter):
     learner = make_learner(tmp_path, starter)
     folder = tmp_path / 'run' / 'episodes'

@@ -6,19 +6,24 @@ from __future__ import annotations
 import shutil
 import socket
 import subprocess
+import sys
 from pathlib import Path
 
+import psutil
 import pytest
 import torch
-from clone_rig import ROBOT, SMALL, make_episode, process_environment, torchrun
+from clone_rig import ALGORITHM, ROBOT, SMALL, make_episode, process_environment, torchrun
 from safetensors.torch import load_file
 from small_problems import BANDIT, bandit
-from test_online_recipe import make_learner, record
+from test_online_recipe import ONLINE, PREFERENCE, record
 
+from apprentice.episodes.episode_writer import write_episode
+from apprentice.episodes.labels import iter_sealed
 from apprentice.learning import snapshot
 from apprentice.learning.dataset import policy_spec
 from apprentice.learning.distributed import Ranks
-from apprentice.learning.learner import Learner
+from apprentice.learning.leader import LeadingLearner
+from apprentice.learning.learner import Learner, LearnerConfig
 from apprentice.learning.rl.base import make
 from apprentice.policies import checkpoint
 from apprentice.policies.policy import FlowPolicy
@@ -30,6 +35,9 @@ ALGORITHMS = [
     ('rlpd_sac:RlpdSac', {'gripper': [0], 'actor_every': 1, 'hidden': [16]}),
     ('dsrl:Dsrl', {'hidden': [16]}),
 ]
+CONFIG = LearnerConfig(
+    updates_per_episode=4, warm_up=1, algorithm=ALGORITHM, online=ONLINE, preference=PREFERENCE
+)
 UPDATES, WITHOUT_NUMBER = 5, 3  # updates, and which of them has a reward that is not a number
 
 
@@ -50,12 +58,11 @@ def trained(name: str, ranks: Ranks) -> dict[str, torch.Tensor]:
 
 
 def joined(folder: Path, ranks: Ranks) -> Learner:
-    """The learner of the run in ``folder``, which learns with others."""
+    """The learner of the run in ``folder``, of the first process or of the only one."""
     torch.set_num_threads(1)
-    learner = make_learner(folder / 'run', folder / 'starter')
-    learner.algorithm.ranks = ranks
-    learner.online.algorithm.join(ranks)
-    learner.show([make_episode(i) for i in range(4)])
+    make = LeadingLearner if ranks.world > 1 else Learner
+    learner = make(ROBOT, folder / 'run', folder / 'starter', CONFIG, ranks=ranks)
+    learner.demonstrate(list(iter_sealed(folder / 'shown')))
     learner.ingest()
     return learner
 
@@ -74,6 +81,8 @@ def run(folder: Path) -> None:
     torch.manual_seed(0)
     spec = policy_spec([make_episode(i) for i in range(4)], ROBOT, 8)
     checkpoint.save(FlowPolicy(spec, SMALL), folder / 'starter', {'name': 'test'})
+    for number in range(4):
+        write_episode(folder / 'shown', make_episode(number), ROBOT)
     record(folder / 'run', [10, 11])
 
 
@@ -111,7 +120,8 @@ def test_half_of_a_batch_each_is_the_whole_of_it(name, two):
 @pytest.mark.xdist_group('learner_in_two')
 def test_the_learner_in_two_processes_is_the_learner(two, tmp_path):
     """Flow, critics and preferences, from recorded episodes; the first process alone has written."""
-    shutil.copytree(two / 'starter', tmp_path / 'starter')
+    for name in ('starter', 'shown'):
+        shutil.copytree(two / name, tmp_path / name)
     record(tmp_path / 'run', [10, 11])
     learner = joined(tmp_path, Ranks())
     before = {name: tensor.clone() for name, tensor in snapshot.tensors_of(learner.algorithm).items()}
@@ -121,7 +131,44 @@ def test_the_learner_in_two_processes_is_the_learner(two, tmp_path):
     compare(load_file(two / 'learner.safetensors'), mine)
 
 
-def test_a_batch_that_cannot_be_cut_evenly_is_refused():
+def killed(folder: Path, victim: str) -> tuple[int, str]:
+    """Steps that a learner in two processes began with, and what it said after one of them was killed."""
+    environment = process_environment()
+    environment['PYTHONPATH'] += f':{Path(__file__).parents[1]}'
+    command = [sys.executable, str(Path(__file__).with_name('killed_pair.py')), str(folder)]
+    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as pair:
+        assert pair.stdout is not None
+        words = pair.stdout.readline().split()
+        assert len(words) == 2, pair.stdout.read().decode()
+        other, begin = psutil.Process(int(words[0])), int(words[1])
+        (other if victim == 'other' else pair).kill()
+        text = pair.stdout.read().decode()  # until both have ended
+        pair.wait(60)
+    assert not other.is_running() or other.status() == psutil.STATUS_ZOMBIE
+    return begin, text
+
+
+@pytest.mark.slow
+@pytest.mark.xdist_group('learner_in_two')
+def test_it_goes_on_after_one_of_the_two_was_killed(two, tmp_path):
+    """Neither lives on alone; from the snapshot they learn what an uninterrupted learner does."""
+    for name in ('starter', 'shown'):
+        shutil.copytree(two / name, tmp_path / name)
+    record(tmp_path / 'run', [10, 11])
+    begin, text = killed(tmp_path, 'first')
+    assert begin == 0
+    assert 'has ended' in text
+    begin, text = killed(tmp_path, 'other')
+    assert begin == 3
+    assert 'RanksApart: another process of this training has ended' in text
+    assert 'start the learner again: it goes on from its snapshot' in text
+    assert not (tmp_path / 'run' / 'weights').exists()
+    compare(load_file(tmp_path / 'resumed.safetensors'), load_file(two / 'learner.safetensors'))
+
+
+def test_a_batch_that_cannot_be_cut_evenly_is_refused(tmp_path):
+    with pytest.raises(ValueError, match=r'online\.batch is 8, which 3 processes cannot share evenly'):
+        LeadingLearner(ROBOT, tmp_path, tmp_path, CONFIG, ranks=Ranks(0, 3))
     algorithm = make('apprentice.learning.rl.q_chunking:QChunking', BANDIT, {'critic': CRITIC})
     algorithm.join(Ranks(0, 2))
     with pytest.raises(ValueError, match='15 transitions cannot be cut evenly into 2'):
