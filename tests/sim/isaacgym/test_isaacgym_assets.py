@@ -175,7 +175,7 @@ def test_filters_let_exactly_those_geoms_collide_that_mujoco_lets(kind):
             assert (frozenset((a, b)) in pairs) == (not filters[a] & filters[b]), names
 
 
-@pytest.mark.parametrize('task', ['pick', 'place', 'stack', 'drawer', 'peg', 'wipe'])
+@pytest.mark.parametrize('task', ['pick', 'place', 'press', 'stack', 'drawer', 'peg', 'wipe'])
 def test_filters_suffice_for_the_scenes_of_tasks(task):
     spec = RobotSpec.load(share('robots', 'sim_arm.yaml'))
     model = Scene(spec, load_task(task)).model
