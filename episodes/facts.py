@@ -77,7 +77,13 @@ def recorded_spec(path: str | Path, robot: str | None = None) -> RobotSpec:
     recorded = yaml.safe_load(LogReader(path, salvage=True).metadata.get('robot_file', '')) or {}
     if 'joints' in recorded:
         return RobotSpec.from_dict(recorded)
-    return RobotSpec.load(find_robot(Path(str(recorded.get('name', 'sim_arm'))).name))
+    name = Path(str(recorded.get('name', 'sim_arm'))).name
+    try:
+        return RobotSpec.load(find_robot(name))
+    except FileNotFoundError as error:
+        raise FileNotFoundError(
+            f'{path} is of robot {name!r} and has no robot file in it; pass --robot FILE'
+        ) from error
 
 
 def recorded_robot(runs: Sequence[str | Path], robot: str | None = None) -> RobotSpec:

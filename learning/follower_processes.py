@@ -13,7 +13,7 @@ from collections.abc import Iterator
 
 import torch.distributed as dist
 
-from apprentice.learning.distributed import Ranks, RanksApart, connect
+from apprentice.learning.distributed import Ranks, RanksApart, connect, find_device
 from apprentice.learning.leader import PATIENCE
 
 _END_S = 10.0
@@ -30,6 +30,8 @@ def started(count: int, device: str = 'cpu', timeout_s: float = 300.0) -> Iterat
 
     Raises RanksApart for one that ends at once or does not come, ValueError for a device that is not there.
     """
+    for rank in range(count if count > 1 else 0):
+        find_device(device, rank)  # those that follow would end without a word here
     # gloo would otherwise listen on the network
     os.environ.setdefault('GLOO_SOCKET_IFNAME', 'lo')
     listener = socket.socket()

@@ -19,7 +19,7 @@ import numpy as np
 
 import apprentice.sim
 from apprentice.robot.files import cache_folder, replacing
-from apprentice.robot.parts import find_robot
+from apprentice.robot.parts import find_robot, share
 from apprentice.robot.spec import RobotSpec
 from apprentice.sim.acting import ActedAttempt, act_out, shows_colour
 from apprentice.sim.randomize import Cameras, Randomization
@@ -151,8 +151,9 @@ def sources() -> str:
     digest, root = hashlib.sha256(), Path(apprentice.sim.__file__).parent
     files = [root / f'{name}.py' for name in _SIMULATOR]
     files += [path for folder in ('tasks', 'robots') for path in sorted((root / folder).rglob('*'))]
+    files += sorted(share('robots').glob('*.yaml'))  # where an arm begins
     for path in files:
-        if path.suffix in ('.py', '.xml'):
+        if path.suffix in ('.py', '.xml', '.yaml'):
             digest.update(path.read_bytes())
     return digest.hexdigest()
 

@@ -82,9 +82,13 @@ def write_settings(config: Plain, path: Path, command: str = '') -> None:
         temporary.write_text(lines + yaml.safe_dump(config.to_dict(), sort_keys=False), encoding='utf-8')
 
 
+# what runs did that were begun before there was a setting
+_BEFORE = {'algorithm.state_noise': 0.0}
+
+
 def differences(mine: Mapping[str, Any], theirs: Mapping[str, Any], but: Sequence[str] = ()) -> list[str]:
     """Dotted names of settings that differ, sorted, without those in ``but``."""
-    mine, theirs = flat(mine), flat(theirs)
+    mine, theirs = flat(mine), {**_BEFORE, **flat(theirs)}
     names = sorted(name for name in {*mine, *theirs} if mine.get(name) != theirs.get(name))
     return [name for name in names if name not in but]
 

@@ -182,6 +182,8 @@ class GateNode(Node):
 
     def _on_episode(self, message: EpisodeState) -> None:
         self._episode = message.episode_id if message.phase == EpisodeState.RUNNING else ''
+        if message.phase in (EpisodeState.RESETTING, EpisodeState.READY):
+            self.gate.on_start(message.seed)
 
     def _switch(self, name, action) -> None:
         def serve(request, response):

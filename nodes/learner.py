@@ -215,7 +215,10 @@ class LearnerNode(Node):
             if self._loading:
                 self._early.append(health)
             else:
-                self.learner.hear(health)
+                try:
+                    self.learner.hear(health)
+                except OSError as error:  # another process of the learner was lost
+                    self._fail(error)
         self._wake.set()
 
     def _on_pause(self, request: SetBool.Request, response: SetBool.Response) -> SetBool.Response:

@@ -10,6 +10,7 @@ because in lock-step the robot's clock stands still exactly when something is st
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from enum import Enum
 
 import numpy as np
@@ -45,7 +46,7 @@ class Stage(Enum):
     RUN = 'the end of the episode'
 
 
-_AT_REST = 1e-6  # rad or m between two setpoints
+_ROUNDING = 1e-4  # rad or m; commands travel as float32
 _STOPPED = (ControlMode.HOLD, ControlMode.FAULT, ControlMode.STOP, ControlMode.DISARMED)
 _MAKERS = {'gate/state': 'the node gate', 'joint_states': 'the robot (or sim_robot)'}
 _STAGE_CALL = {
@@ -68,7 +69,7 @@ _PHASE = {
 
 
 class EpisodeMachine:
-    """One episode after the other. ``tolerance``: of a reset, float64 [dim], robot file order.
+    """One episode after the other. ``start``: posture to begin in, by seed; ``tolerance``: around it; [dim].
 
     ``wanted`` is the service call to make now (or None); ``outbox`` holds snapshots to publish, in order.
     """
@@ -77,11 +78,12 @@ class EpisodeMachine:
         self,
         settings: EpisodeSettings,
         session_id: str,
+        start: Callable[[int], np.ndarray],
         tolerance: np.ndarray,
         first_index: int = 0,
     ):
         self.settings, self.session_id = settings, session_id
-        self._tolerance = np.asarray(tolerance)
+        self._start, self._tolerance = start, np.asarray(tolerance)
         self.index = first_index
         self.record = EpisodeRecord(session_id=session_id)
         self.history: dict[str, EpisodeRecord] = {}
@@ -97,9 +99,8 @@ class EpisodeMachine:
         self._refusal = ''
         self._answered = False
         self._home_count = self._success_count = 0
-        self._setpoint: np.ndarray | None = None  # of the reset that goes on
-        self._goal: np.ndarray | None = None  # where it came to rest
-        self._reset_step = float('-inf')
+        self._goal = start(0)
+        self._arrived = False  # the gate's setpoint, there
         self._pause_after_human = False
         self._last_step = float('-inf')
         self._late: list[EpisodeRecord] = []
@@ -135,6 +136,7 @@ class EpisodeMachine:
             eval_only=eval_only,
         )
         self.index += 1
+        self._goal = self._start(seed)
         self.history[self.record.episode_id] = self.record
         self._pause_after_human = False
         self._enter(Stage.GATE)
@@ -191,8 +193,7 @@ class EpisodeMachine:
     def joints(self, position: np.ndarray, now: float) -> None:
         """A joint state arrived, [dim] in robot file order."""
         self._silent['joint_states'] = 0.0
-        goal = self._goal
-        at_home = goal is not None and bool(np.all(np.abs(position - goal) <= self._tolerance))
+        at_home = self._arrived and bool(np.all(np.abs(position - self._goal) <= self._tolerance))
         self._home_count = self._home_count + 1 if at_home else 0
         if self.stage is Stage.HOME:
             self._progress(now)
@@ -202,7 +203,11 @@ class EpisodeMachine:
     ) -> None:
         """The gate executed one control step stamped ``stamp`` [s] towards ``target``, [dim]."""
         self._silent['gate/executed'] = 0.0
-        self._follow_reset(stamp, target if source == Source.RESET else None)
+        self._arrived = (
+            source == Source.RESET
+            and target is not None
+            and bool(np.all(np.abs(target - self._goal) < _ROUNDING))
+        )
         record = self.record
         # lock-step repeats a command when the robot repeats a joint state: the same step, counted once
         if self.stage is not Stage.RUN or stamp <= self._last_step or stamp < record.started - 1e-6:
@@ -214,14 +219,6 @@ class EpisodeMachine:
             record.takeovers.add(takeover_id)
             self._no_takeover_in_evaluation(stamp)
         self._check_duration(stamp)
-
-    def _follow_reset(self, stamp: float, target: np.ndarray | None) -> None:
-        """The reset's goal is where its setpoint has come to rest."""
-        if target is None:
-            self._goal, self._setpoint, self._reset_step = None, None, float('-inf')
-        elif stamp > self._reset_step:
-            rests = self._setpoint is not None and bool(np.all(np.abs(target - self._setpoint) < _AT_REST))
-            self._goal, self._setpoint, self._reset_step = target if rests else None, target, stamp
 
     def success(self, stamp: float, done: bool) -> None:
         """The success predicate was evaluated on the frame of ``stamp`` [s]."""

@@ -123,6 +123,10 @@ class Gate(Arbiter):
             return
         self.measured, self._joint_times = np.array(position, np.float64), (stamp, now)
 
+    def on_start(self, seed: int) -> None:
+        """An episode of ``seed`` is to begin: resets end at its posture, where the simulator starts, too."""
+        self._start = self.spec.start_posture(np.random.default_rng(seed))
+
     def on_chunk(self, chunk: ActionChunk, now: float) -> str:
         """A policy's plan. Returns '' when accepted, else ``reason: cause and remedy``.
 
@@ -305,8 +309,6 @@ class Gate(Arbiter):
             return False
         if before == ControlMode.HUMAN:  # what came before is of that takeover
             self._human_times = (-math.inf, -math.inf)
-        if self.mode == ControlMode.RESET:
-            self._start = self._draw_start(now)
         begins = self.mode == ControlMode.HUMAN and self.human_ready(now)
         self._driver = self._human_source if begins else None
         self._window.clear()
@@ -314,12 +316,6 @@ class Gate(Arbiter):
         if self.epoch != epoch:
             self.chunk, self._last_seq = None, None
         return True
-
-    def _draw_start(self, now: float) -> np.ndarray:
-        """Where a reset at ``now`` ends, [dim]: the same posture in every run of a lock-step simulation."""
-        home, spread = self.spec.vector('home'), self.spec.vector('spread')
-        rng = np.random.default_rng(max(0, round(now * 1e9)))
-        return self.limits.inside(home + rng.uniform(-spread, spread))
 
     def _refusal(self, chunk: ActionChunk, now: float) -> str:
         """Why a chunk is refused, as ``reason: cause and remedy``; '' when it is not."""

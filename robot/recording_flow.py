@@ -254,12 +254,12 @@ class RecordingFlow:
         elif call is FlowCall.START:
             if self.state is FlowState.COUNTDOWN:
                 self._enter(FlowState.SCENE)
-            else:
+            elif self.state is FlowState.RESETTING:
                 self._aborted += 1
                 self._enter(FlowState.WAITING)
                 if self._aborted >= self.settings.attempts and self.settings.automatic:
                     self._end(self.message)
-        elif call is FlowCall.TAKE:
+        elif call is FlowCall.TAKE and self.state is FlowState.TAKE:
             self._enter(FlowState.COUNTDOWN)
 
     def tick(self, now: float) -> None:

@@ -29,8 +29,8 @@ class JointSpec:
 
     ``lower`` and ``upper`` are the limits the gate enforces; ``velocity`` the largest speed of the
     setpoint; ``jump`` the largest distance between the setpoint and the measured position.
-    A reset ends at ``home``, or at most ``spread`` from it, drawn anew each time: a policy that knows one
-    posture to begin in reads the way from the joints and not from the images.
+    A reset ends at ``home``, or at most ``spread`` from it, by the seed of the episode: a policy that knows
+    one posture to begin in reads the way from the joints and not from the images.
     ``gripper`` marks the joint that opens and closes the hand (``upper`` is open).
     """
 
@@ -103,6 +103,12 @@ class RobotSpec:
     def vector(self, attribute: str) -> np.ndarray:
         """One attribute of all joints as float64 [dim], e.g. ``spec.vector('lower')``."""
         return np.array([getattr(joint, attribute) for joint in self.joints], dtype=np.float64)
+
+    def start_posture(self, rng: np.random.Generator) -> np.ndarray:
+        """Where an episode begins: within ``spread`` of home and within the limits, float64 [dim]."""
+        spread = self.vector('spread')
+        posture = self.vector('home') + rng.uniform(-spread, spread)
+        return np.clip(posture, self.vector('lower'), self.vector('upper'))
 
     @property
     def gripper_mask(self) -> np.ndarray:

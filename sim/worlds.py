@@ -133,8 +133,7 @@ class Worlds:
 
     def _place(self, sim: int, seed: int, instruction: str) -> None:
         spec, rng = self.spec, np.random.default_rng(seed)
-        spread = spec.vector('spread')
-        joints = np.clip(spec.vector('home') + rng.uniform(-spread, spread), *self._limits)
+        joints = spec.start_posture(rng)
         start = self.task.start(rng, instruction, self.level)
         qpos = self.scene.start_qpos(joints, start.joints)
         self.physics.write('qpos', range(len(qpos)), qpos, [sim])

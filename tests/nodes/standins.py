@@ -61,7 +61,7 @@ class GateAndRobot(Node):
 
     def reset_world(self, request, response):
         self.calls.append(('world', request.seed))
-        self.position = SPEC.vector('home')
+        self.position = SPEC.start_posture(np.random.default_rng(request.seed))
         response.success, response.task = True, request.task or 'pick up the red cube'
         return response
 
@@ -86,7 +86,7 @@ class GateAndRobot(Node):
         if self.mode == ControlState.HUMAN:
             executed.source, executed.takeover_id = ExecutedCommand.SOURCE_HUMAN, 1
         elif self.mode == ControlState.RESET:
-            executed.source, executed.executed = ExecutedCommand.SOURCE_RESET, SPEC.vector('home')
+            executed.source, executed.executed = ExecutedCommand.SOURCE_RESET, self.position
         executed.header.stamp = convert.stamp_of(now)
         self.executed_publisher.publish(executed)
         truth = RewardSample(

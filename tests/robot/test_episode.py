@@ -11,12 +11,17 @@ from apprentice.robot.types import ControlMode, Outcome, Source
 HOME = np.array([0.0, 1.0])
 
 
+def start(seed: int) -> np.ndarray:
+    """Where an episode begins: at home, or a little away with seed 1."""
+    return HOME + 0.1 * (seed == 1)
+
+
 class World:
     """Drives a machine the way the graph does; time is simulated."""
 
     def __init__(self, **settings):
         settings.setdefault('auto_arm', True)
-        self.machine = EpisodeMachine(EpisodeSettings(**settings), 's', np.array([0.05, 0.05]))
+        self.machine = EpisodeMachine(EpisodeSettings(**settings), 's', start, np.array([0.05, 0.05]))
         self.now = 100.0
         self.mode(ControlMode.PAUSED)
 
@@ -48,7 +53,7 @@ class World:
         self.home()
 
     def home(self, target=HOME):
-        self.step(2, Source.RESET, target=target)
+        self.step(1, Source.RESET, target=target)
         for _ in range(3):
             self.machine.joints(target + 0.01, self.now)
 
@@ -91,7 +96,7 @@ def test_phases_in_order_with_task_of_the_reset():
 
 
 def test_ids_continue():
-    machine = EpisodeMachine(EpisodeSettings(), 's', HOME, first_index=12)
+    machine = EpisodeMachine(EpisodeSettings(), 's', start, HOME, first_index=12)
     machine.start()
     assert machine.record.episode_id == 's-00012'
     machine.abort('x', 0.0)
@@ -282,7 +287,7 @@ def test_not_home_waits_and_a_stop_during_the_reset_aborts():
     world.answer(Call.RESET)
     world.mode(ControlMode.RESET)
     world.answer(Call.WORLD)
-    world.step(2, Source.RESET, target=HOME)
+    world.step(1, Source.RESET, target=HOME)
     for position in (HOME, HOME, HOME + 0.2, HOME, HOME):
         world.machine.joints(position, world.now)
     assert world.machine.stage is Stage.HOME
@@ -291,24 +296,22 @@ def test_not_home_waits_and_a_stop_during_the_reset_aborts():
     world.ended(Outcome.ABORT, EndCause.SAFETY, 'button')
 
 
-def test_a_reset_is_over_where_its_setpoint_comes_to_rest():
+def test_a_reset_is_over_where_the_episode_of_that_seed_begins():
     world = World()
-    world.start()
+    world.start(seed=1)
     world.answer(Call.RESET)
     world.mode(ControlMode.RESET)
     world.answer(Call.WORLD)
-    for target in (HOME + 0.3, HOME + 0.2, HOME + 0.1):  # on its way
-        world.step(1, Source.RESET, target=target)
+    for target in (HOME + 0.3, HOME + 0.2, HOME):  # on its way, and held up at the goal of another seed
         for _ in range(3):
+            world.step(1, Source.RESET, target=target)
             world.machine.joints(target, world.now)
     assert world.machine.stage is Stage.HOME
-    world.machine.executed(
-        world.now, Source.RESET, 0, world.now, HOME + 0.1
-    )  # lock-step: the same step again
+    world.step(1, Source.RESET, target=(HOME + 0.1).astype(np.float32))
     for _ in range(3):
-        world.machine.joints(HOME + 0.1, world.now)
+        world.machine.joints(HOME + 0.2, world.now)  # the arm is not there yet
     assert world.machine.stage is Stage.HOME
-    world.home(HOME + 0.1)  # where this reset was to end
+    world.home(HOME + 0.1)
     assert world.machine.wanted is Call.RELEASE
 
 
