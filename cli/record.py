@@ -28,7 +28,7 @@ from apprentice.robot.spec import RobotSpec
 _log = logging.getLogger(__name__)
 _FLOW = 'record_flow'
 _PERSON = 'apprentice.sim.people:ScriptedPerson'
-SEED0 = 700_000  # apart from the seeds of demonstrate, of learning and of held-out evaluation
+SEED0 = 700_000  # apart from those of demonstrate, of learning and of held-out evaluation (900000 and up)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -137,7 +137,7 @@ def _flow(args: argparse.Namespace, robot: Path, run_dir: Path) -> Process:
         'run_dir': str(run_dir),
         'task': args.task,
         'episodes': args.episodes,
-        'seed': SEED0 + 100_000 * args.seed,
+        'seed': SEED0 + 1_000_000 * args.seed,
         'countdown_s': 0.0 if scripted else args.countdown,
         'review_s': args.review,
         'automatic': scripted,
