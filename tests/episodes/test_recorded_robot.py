@@ -29,6 +29,13 @@ def test_a_log_that_only_names_its_robot(episode, spec, tmp_path):
     assert recorded_robot([tmp_path]).name == 'panda_robotiq'
 
 
+def test_a_log_of_a_robot_that_nobody_knows_says_what_to_do(episode, spec, tmp_path):
+    other = dataclasses.replace(spec, name='mine')
+    write_episode(tmp_path / 'a.mcap', dataclasses.replace(episode, robot='mine'), other)
+    with pytest.raises(FileNotFoundError, match=r"robot 'mine' .* pass --robot FILE"):
+        recorded_robot([tmp_path])
+
+
 def test_without_logs_it_is_the_simulated_arm(tmp_path):
     assert recorded_robot([tmp_path]).name == 'sim_arm'
     assert recorded_robot([]).name == 'sim_arm'

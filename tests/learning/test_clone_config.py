@@ -102,3 +102,10 @@ def test_wrong_files_are_named(tmp_path):
             read_config(file=file)
     with pytest.raises(FileNotFoundError):
         read_config(file=tmp_path / 'none.yaml')
+
+
+def test_a_run_begun_before_there_was_a_setting_goes_on_with_what_it_did():
+    theirs = CloneConfig().to_dict()
+    del theirs['algorithm']['state_noise']
+    assert read_config(['algorithm.state_noise=0.0']).differences(theirs) == []
+    assert CloneConfig().differences(theirs) == ['algorithm.state_noise']

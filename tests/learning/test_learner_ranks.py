@@ -22,6 +22,7 @@ from apprentice.episodes.labels import iter_sealed
 from apprentice.learning import snapshot
 from apprentice.learning.dataset import policy_spec
 from apprentice.learning.distributed import Ranks
+from apprentice.learning.follower_processes import started
 from apprentice.learning.leader import LeadingLearner
 from apprentice.learning.learner import Learner, LearnerConfig
 from apprentice.learning.rl.base import make
@@ -173,3 +174,9 @@ def test_a_batch_that_cannot_be_cut_evenly_is_refused(tmp_path):
     algorithm.join(Ranks(0, 2))
     with pytest.raises(ValueError, match='15 transitions cannot be cut evenly into 2'):
         algorithm.update(bandit(15, torch.Generator().manual_seed(0)))
+
+
+@pytest.mark.skipif(torch.cuda.device_count() > 1, reason='there are two GPUs')
+def test_too_few_gpus_are_told_before_any_process_is_started():
+    with pytest.raises(ValueError, match=r'is not there, PyTorch sees \d GPUs'), started(2, 'cuda'):
+        pass

@@ -276,3 +276,18 @@ def test_started_from_the_page_is_followed():
     rig.number = 1
     rig.phase(Phase.ENDED, Outcome.SUCCESS)  # published again
     assert rig.state is FlowState.WAITING
+
+
+@pytest.mark.parametrize('call', [FlowCall.START, FlowCall.TAKE])
+def test_an_answer_that_was_given_up_does_not_undo_what_happened_meanwhile(call):
+    """The service did it, but its answer was lost: the episode is over before the flow gives up on it."""
+    rig = Rig(countdown_s=0.0)
+    rig.flow.press(Press.GO)
+    rig.calls()
+    rig.to_recording()
+    rig.finish()
+    assert rig.state is FlowState.REVIEW
+    rig.flow.refused(call, 'no answer')
+    assert rig.state is FlowState.REVIEW
+    rig.flow.press(Press.KEEP)
+    assert rig.counts == (1, 0, 0)
