@@ -71,9 +71,8 @@ def _do(learner: Learner, what: str, arguments: list) -> None:
 def _end_with_input() -> None:
     while os.read(sys.stdin.fileno(), 1):
         pass
-    # whatever else this process waits for
-    print('error: the first process of the learner has ended', file=sys.stderr, flush=True)  # noqa: T201
-    os._exit(1)
+    log.error('error: the first process of the learner has ended')
+    os._exit(1)  # whatever else this process waits for
 
 
 def main(arguments: list[str] | None = None) -> None:
