@@ -82,14 +82,14 @@ def run(args: argparse.Namespace) -> int:
     from apprentice.learning.clone import clone, training_folder
     from apprentice.learning.clone_config import read_config
     from apprentice.learning.demonstrations import load_demonstrations
-    from apprentice.learning.distributed import join
+    from apprentice.learning.distributed import join, leave
     from apprentice.robot.feature_mapping import FeatureMapping
 
     _take_back_words(args)
     mapping = FeatureMapping.load(args.mapping) if args.mapping else None
     config = read_config(args.words, args.config, _flags(args))
-    _check_folders(args.data)
     robot = recorded_robot(args.data, args.robot)
+    _check_folders(args.data)
     if args.threads:
         torch.set_num_threads(args.threads)
     with join(config.device) as ranks:
@@ -121,6 +121,8 @@ def run(args: argparse.Namespace) -> int:
             clone(samples, robot, args.out, config, progress, about, ranks, _command(args, ranks.world))
         if ranks.first:
             print(f'policy in {args.out}; evaluate it with: apprentice eval {args.out}')
+    if ranks.world > 1:
+        leave()
     return 0
 
 

@@ -84,7 +84,7 @@ def run(args: argparse.Namespace) -> int:
     """Train, or sweep; with torchrun in every process that it starts."""
     from tqdm import tqdm
 
-    from apprentice.learning.distributed import join
+    from apprentice.learning.distributed import join, leave
     from apprentice.learning.rl.engine import LocalEngine
     from apprentice.learning.rl.rl_config import read_rl_config
     from apprentice.learning.rl.train import train
@@ -134,6 +134,8 @@ def run(args: argparse.Namespace) -> int:
             train(policy, robot, args.out, config, make_engine, progress, ranks, _command(args, ranks.world))
         if ranks.first:
             print(f'policy in {args.out}; evaluate it with: apprentice eval {args.out}')
+    if ranks.world > 1:
+        leave()
     return 0
 
 

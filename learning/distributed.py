@@ -11,10 +11,12 @@ import datetime
 import hashlib
 import inspect
 import json
+import logging
 import os
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, NoReturn
 
 import torch
 import torch.distributed as dist
@@ -158,6 +160,18 @@ def connect(
     yield Ranks(rank, world, chosen, dist.new_group(backend='gloo', timeout=patience))
     # not after an error: the others may not answer any more
     dist.destroy_process_group()
+
+
+def leave(code: int = 0) -> NoReturn:
+    """End this process, one of several, when :func:`join` is over; what is written is flushed.
+
+    A thread of torch's process groups can abort an interpreter that ends by itself, after all is done
+    ("terminate called without an active exception": 6 of 60 runs of two processes on a loaded machine).
+    """
+    logging.shutdown()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
 
 
 def find_device(name: str, local_rank: int | None = None) -> torch.device:

@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 import torch.distributed as dist
 
-from apprentice.learning.distributed import Ranks, RanksApart, connect, join
+from apprentice.learning.distributed import Ranks, RanksApart, connect, join, leave
 from apprentice.learning.health import Health
 from apprentice.learning.leader import PATIENCE, said
 from apprentice.learning.learner import Learner
@@ -103,9 +103,7 @@ def main(arguments: list[str] | None = None) -> None:
         log.error('error: a process of the learner ends: %s', error)
     except Exception:
         log.exception('a process of the learner ends')
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(code)  # threads of torch can hang at the end of an interpreter
+    leave(code)
 
 
 if __name__ == '__main__':

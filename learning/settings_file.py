@@ -88,7 +88,8 @@ _BEFORE = {'algorithm.state_noise': 0.0}
 
 def differences(mine: Mapping[str, Any], theirs: Mapping[str, Any], but: Sequence[str] = ()) -> list[str]:
     """Dotted names of settings that differ, sorted, without those in ``but``."""
-    mine, theirs = flat(mine), {**_BEFORE, **flat(theirs)}
+    mine = flat(mine)
+    theirs = {**{name: value for name, value in _BEFORE.items() if name in mine}, **flat(theirs)}
     names = sorted(name for name in {*mine, *theirs} if mine.get(name) != theirs.get(name))
     return [name for name in names if name not in but]
 

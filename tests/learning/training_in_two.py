@@ -41,3 +41,4 @@ def main(folder: Path, model: str) -> None:
 
 if __name__ == '__main__':
     main(Path(sys.argv[1]), sys.argv[2])
+    distributed.leave()
