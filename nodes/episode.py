@@ -88,10 +88,8 @@ class EpisodeNode(ManagedNode):
 
     def _new_machine(self) -> EpisodeMachine:
         first = next_index(self._run_dir)
-        return EpisodeMachine(self._settings, self._session_id, self._start_of, self._tolerance, first)
-
-    def _start_of(self, seed: int) -> np.ndarray:
-        return self._spec.start_posture(np.random.default_rng(seed))
+        start = self._spec.start_posture
+        return EpisodeMachine(self._settings, self._session_id, start, self._tolerance, first)
 
     # lifecycle
 

@@ -125,7 +125,7 @@ class Gate(Arbiter):
 
     def on_start(self, seed: int) -> None:
         """An episode of ``seed`` is to begin: resets end at its posture, where the simulator starts, too."""
-        self._start = self.spec.start_posture(np.random.default_rng(seed))
+        self._start = self.spec.start_posture(seed)
 
     def on_chunk(self, chunk: ActionChunk, now: float) -> str:
         """A policy's plan. Returns '' when accepted, else ``reason: cause and remedy``.

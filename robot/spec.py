@@ -104,10 +104,10 @@ class RobotSpec:
         """One attribute of all joints as float64 [dim], e.g. ``spec.vector('lower')``."""
         return np.array([getattr(joint, attribute) for joint in self.joints], dtype=np.float64)
 
-    def start_posture(self, rng: np.random.Generator) -> np.ndarray:
-        """Where an episode begins: within ``spread`` of home and within the limits, float64 [dim]."""
+    def start_posture(self, seed: int | np.random.Generator) -> np.ndarray:
+        """Where the episode of a seed begins: within ``spread`` of home and the limits, float64 [dim]."""
         spread = self.vector('spread')
-        posture = self.vector('home') + rng.uniform(-spread, spread)
+        posture = self.vector('home') + np.random.default_rng(seed).uniform(-spread, spread)
         return np.clip(posture, self.vector('lower'), self.vector('upper'))
 
     @property

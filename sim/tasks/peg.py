@@ -14,7 +14,7 @@ from apprentice.sim.task import Expert, Start, TaskBase
 from apprentice.sim.tasks.grasping import grasped
 from apprentice.sim.tasks.hand import UP
 from apprentice.sim.tasks.inserting import InsertExpert, PosingHand
-from apprentice.sim.tasks.phrases import COLOUR, matched
+from apprentice.sim.tasks.phrases import COLOUR, colour_asked
 from apprentice.sim.tasks.tabletop import apart
 from apprentice.sim.tasks.things import (
     COLOURS,
@@ -43,13 +43,8 @@ AWAY = HALF_LENGTH + 0.03  # m, of the tool from the peg's centre; a hand as far
 
 def named_hole(instruction: str) -> str:
     """Colour of the hole to insert the peg into. Raises ValueError."""
-    found = matched(instruction, f'(?:insert|put|place|push) the peg in(?:to)? the {COLOUR} hole')
-    if found is None:
-        raise ValueError(
-            f'{instruction!r} is not understood; say "insert the peg into the red hole", with one colour of '
-            f'{sorted(COLOURS)}'
-        )
-    return found[1]
+    pattern = f'(?:insert|put|place|push) the peg in(?:to)? the {COLOUR} hole'
+    return colour_asked(instruction, pattern, '"insert the peg into the red hole"')
 
 
 class InsertPeg(TaskBase):

@@ -16,3 +16,16 @@ def matched(instruction: str, pattern: str) -> re.Match[str] | None:
     Case, punctuation and a "please" at either end do not count.
     """
     return re.fullmatch(f'(?:please )?(?:{pattern})(?: please)?', ' '.join(words(instruction)))
+
+
+def colour_asked(instruction: str, pattern: str, example: str) -> str:
+    """The colour in an instruction that fits ``pattern``, whose first group is a colour.
+
+    Raises ValueError for any other instruction, with what to say instead: ``example``.
+    """
+    found = matched(instruction, pattern)
+    if found is None:
+        raise ValueError(
+            f'{instruction!r} is not understood; say {example}, with one colour of {sorted(COLOURS)}'
+        )
+    return found[1]

@@ -9,7 +9,7 @@ import numpy as np
 from apprentice.sim.scene import Scene
 from apprentice.sim.task import Expert, Start, TaskBase
 from apprentice.sim.tasks.hand import UP, Hand
-from apprentice.sim.tasks.phrases import COLOUR, matched
+from apprentice.sim.tasks.phrases import COLOUR, colour_asked
 from apprentice.sim.tasks.things import (
     COLOURS,
     HIDDEN,
@@ -176,13 +176,7 @@ def _places(rng: np.random.Generator, count: int, level: float) -> list[np.ndarr
 
 def wanted_button(instruction: str) -> str:
     """Colour of the button an instruction asks to press. Raises ValueError for any other instruction."""
-    found = matched(instruction, _PATTERN)
-    if found is None:
-        raise ValueError(
-            f'{instruction!r} is not understood; say for example "press the red button", with one colour of '
-            f'{sorted(COLOURS)}'
-        )
-    return found[1]
+    return colour_asked(instruction, _PATTERN, 'for example "press the red button"')
 
 
 class PressExpert(Expert):

@@ -15,7 +15,7 @@ from apprentice.sim.task import Expert, Start, TaskBase
 from apprentice.sim.tasks.grasping import grasped
 from apprentice.sim.tasks.grips import rotation_matrix
 from apprentice.sim.tasks.hand import UP, Hand
-from apprentice.sim.tasks.phrases import COLOUR, matched
+from apprentice.sim.tasks.phrases import COLOUR, colour_asked
 from apprentice.sim.tasks.tabletop import apart
 from apprentice.sim.tasks.things import (
     COLOURS,
@@ -48,13 +48,7 @@ PHRASE = f'(?:wipe|clean)(?: up| off| away)? the {COLOUR} stain(?: up| away| off
 
 def named_stain(instruction: str) -> str:
     """Colour of the stain to wipe. Raises ValueError."""
-    found = matched(instruction, PHRASE)
-    if found is None:
-        raise ValueError(
-            f'{instruction!r} is not understood; say "wipe the red stain", with one colour of '
-            f'{sorted(COLOURS)}'
-        )
-    return found[1]
+    return colour_asked(instruction, PHRASE, '"wipe the red stain"')
 
 
 class Wipe(TaskBase):
