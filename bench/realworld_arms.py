@@ -51,6 +51,7 @@ class Arm:
         everywhere: on every task, not on the first alone.
         online: changes of the critics' settings; None: no critics.
         settings: changes of the algorithm's; windows: of the transitions.
+        advantage: changes of what weighs the steps of the flow, where critics do not.
         kill_every: episodes after which the learner is killed.
     """
 
@@ -60,6 +61,7 @@ class Arm:
     online: dict[str, Any] | None = field(default_factory=dict)
     settings: dict[str, Any] = field(default_factory=dict)
     windows: dict[str, Any] = field(default_factory=dict)
+    advantage: dict[str, Any] = field(default_factory=dict)
     kill_every: int = 0
     dead: tuple[int, ...] = ()
 
@@ -67,7 +69,9 @@ class Arm:
 ARMS: dict[str, Arm] = {
     'full': Arm(everywhere=True),
     'alone': Arm(people=False),
-    'imitation': Arm(preference=False, online=None),
+    # every step of a person weighs 1, however the episode ended, and no step of the policy (arXiv 1810.02890)
+    'hg-dagger': Arm(preference=False, online=None, advantage={'ceiling': 0.0, 'human_failed': 1.0}),
+    'weighted': Arm(preference=False, online=None),
     'rlpd': Arm(preference=False, online={'part': 'apprentice.learning.rl.rlpd_sac:RlpdSac'}),
     'no-edit': Arm(settings={'scale': 0.0}),
     'no-preference': Arm(preference=False),
@@ -149,7 +153,7 @@ def learner_config(arm: Arm) -> LearnerConfig:
         updates_per_episode=UPDATES,
         warm_up=2,
         force_rewards=True,
-        advantage=AdvantageConfig(model='judge'),
+        advantage=AdvantageConfig(model='judge', **arm.advantage),
         algorithm=WeightedFlowConfig(learning_rate=4e-4, batch=32, ema=0.99),
     )
     config = load_recipe('flow_edit', base)

@@ -2,7 +2,7 @@
 """Real-world RL in simulation: from camera images, with simulated people, to a policy that succeeds alone.
 
     apprentice bench realworld-rl                            # everything; may be killed and started again
-    apprentice bench realworld-rl --tasks pick --seeds 0 --arms full,imitation
+    apprentice bench realworld-rl --tasks pick --seeds 0 --arms full,hg-dagger
     apprentice bench realworld-rl --jobs 1 --episodes 120
 
 Every run begins with a policy cloned from a few demonstrations that succeeds in about 30 % of the trials.
@@ -12,7 +12,8 @@ run is on other starts than those before.
 
     full          critics, edits, consolidation, preferences, people by the graded protocol
     alone         the same without people
-    imitation     people, and the same data, imitated (HG-DAgger): no critics, no preferences
+    hg-dagger     the same people; demonstrations and what people did are imitated, nothing else (HG-DAgger)
+    weighted      without critics and preferences: what succeeded is imitated, weighed by progress
     rlpd          RLPD-SAC (HIL-SERL) on the same features, with the same people
     no-edit, no-preference, raw-progress     full without one part
     killed        full; the learner is killed every 20 episodes
