@@ -12,7 +12,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / 'learning'))
 from clone_rig import ROBOT, make_episode
 
-from apprentice.bench import dpo
+from apprentice.bench import dpo, dpo_arms
 from apprentice.episodes.episode_writer import write_episode
 from apprentice.learning.statistics import mcnemar
 
@@ -22,7 +22,10 @@ def test_differences_are_of_the_same_starts():
     after = {seed: 1 <= seed < 6 for seed in range(10)}
     row = dpo.compare('nora', before, after, 7)
     assert (row['successes'], row['points'], row['only_before'], row['only_after']) == (5, 30.0, 1, 4)
-    assert row['p'] == mcnemar(1, 4)
+    other = dpo.compare('nora', before, {seed: seed < 4 for seed in range(10)}, 9, seed=1)
+    both = dpo.by_arm([row, other])['nora']
+    assert (both['successes'], both['trials'], both['each'], both['points']) == (9, 20, [5, 4], 25.0)
+    assert (both['pairs'], both['p']) == (8, mcnemar(1, 6))
 
 
 @pytest.mark.parametrize(
@@ -33,10 +36,11 @@ def test_the_table_says_whether_the_target_is_met(won, verdict):
     rows = [dpo.compare('before', before, before, 0)]
     rows.append(dpo.compare('nora', before, {seed: seed < won for seed in range(10)}, 3))
     algorithm = {'batch': 16, 'beta': 250.0, 'anchor': 0.1, 'learning_rate': 1e-4}
-    settings = {'steps': 5, 'seed': 0, 'algorithm': algorithm}
-    lines = dpo.table({'first_seed': 700_000, 'trials': 10, 'settings': settings, 'rows': rows})
+    settings = {'head': 'flow', 'steps': 5, 'algorithm': algorithm}
+    result = {'first_seed': 700_000, 'trials': 10, 'seeds': [0], 'settings': settings, 'rows': rows}
+    lines = dpo.table(result)
     assert 'Starts 700000 to 700009' in lines[0]
-    assert f'| nora | 3 | {won}/10' in '\n'.join(lines)
+    assert f'| nora | 3 | {won} | {won}/10' in '\n'.join(lines)
     assert verdict in lines[-1]
 
 
@@ -52,13 +56,25 @@ def test_an_arm_is_trained_and_tried_once(tmp_path, monkeypatch):
     assert result['rows'][1]['pairs'] == 12
     assert result['rows'][1]['trials'] == 1
     # again: nothing is trained or tried, the numbers are the same
-    monkeypatch.setattr(dpo, 'train_dpo', None)
-    monkeypatch.setattr(dpo, 'WorldPool', None)
+    monkeypatch.setattr(dpo_arms, 'train_dpo', None)
+    monkeypatch.setattr(dpo_arms, 'WorldPool', None)
     assert dpo.main() == 0
     assert json.loads((tmp_path / 'a.json').read_text())['rows'] == result['rows']
+
+
+def test_people_help_once_and_their_chunks_win(tmp_path):
+    words = ['--helped', '2', '--work', str(tmp_path), 'head=flow']
+    bench = dpo_arms.Bench(dpo.parse(words), 0)
+    pairs = bench.pairs(dpo_arms.ARMS['helped'])
+    assert set(pairs.source) == {'intervention'}
+    files = {path: path.stat().st_mtime_ns for path in bench.helped().values()}
+    assert len(files) == 2
+    assert {path: path.stat().st_mtime_ns for path in bench.helped().values()} == files
 
 
 def test_starts_that_are_reported_are_not_those_of_choosing():
     assert dpo.parse([]).first_seed == 700_000
     with pytest.raises(SystemExit):
         dpo.parse(['--arms', 'nothing'])
+    with pytest.raises(SystemExit):
+        dpo.parse(['--seeds', 'a'])
