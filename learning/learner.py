@@ -14,19 +14,16 @@ from typing import Any
 
 import numpy as np
 
-from apprentice.episodes.files import EpisodeFileError
 from apprentice.episodes.join import read_episode
 from apprentice.learning import snapshot
 from apprentice.learning.admission import Admission
-from apprentice.learning.alarms import Alarms
 from apprentice.learning.distributed import Ranks, RanksApart
+from apprentice.learning.experience import Experience
 from apprentice.learning.fleet import Fleet, Member
-from apprentice.learning.health import Health, Obedience
+from apprentice.learning.health import Health
 from apprentice.learning.intake import Intake, agreed
 from apprentice.learning.learner_config import LearnerConfig as LearnerConfig
 from apprentice.learning.preference.online import OnlinePreference
-from apprentice.learning.replay import Replay, UnusableEpisode
-from apprentice.learning.reward_gate import RewardGate
 from apprentice.learning.rl.choosing import NAME as CRITICS
 from apprentice.learning.rl.choosing import Choosing
 from apprentice.learning.rl.online import OnlineCritics
@@ -34,8 +31,6 @@ from apprentice.learning.weighted_flow import WeightedFlow
 from apprentice.learning.weights import Published, WeightStore
 from apprentice.policies import checkpoint
 from apprentice.policies.policy import FlowPolicy
-from apprentice.reward_models.base import RewardModelError
-from apprentice.reward_models.pipeline import RewardPipeline
 from apprentice.robot.spec import RobotSpec
 from apprentice.robot.types import Episode
 
@@ -76,24 +71,12 @@ class Learner:
         self.algorithm.ranks = self.ranks
         self.fleet = Fleet(robots or {'': self.run_dir}, self.config.fleet)
         self.admission = Admission(self.store, self._starter, self.algorithm, self.config.probe)
-        self._alarms = Alarms(self.run_dir / 'alarms.jsonl')
-        pipeline = self.config.advantage.rewards
-        self._pipeline = RewardPipeline.load(pipeline) if pipeline else None
-        self._gate = RewardGate(self.config.force_rewards)
-        advantage, online, preference = self.config.advantage, self.config.online, self.config.preference
-        self.online = OnlineCritics(policy, online, advantage, self._pipeline, seed) if online else None
+        alarms, probe = self.run_dir / 'alarms.jsonl', self.admission.probe
+        self.experience = Experience(policy, self.config, seed, probe, alarms, self.ranks.first)
+        self.replay, self.online = self.experience.replay, self.experience.online
+        self.preference, self.obedience = self.experience.preference, self.experience.obedience
         if self.online is not None and self.ranks.world > 1:  # an algorithm of somebody else may not know it
             self.online.algorithm.join(self.ranks)
-        self.preference = OnlinePreference(policy, preference, seed) if preference else None
-        self.replay = Replay(
-            policy.spec,
-            self.config.human_share,
-            self.config.intervention_share,
-            advantage,
-            self._pipeline,
-            self.online.weigh if self.online else None,
-        )
-        self.obedience = Obedience()
         self._rng = np.random.default_rng(seed)
         told = functools.partial(self._told, 'learn')
         self._intake = Intake(self.fleet, robot, self._add_of, self.ranks, told)
@@ -142,38 +125,7 @@ class Learner:
 
     def show(self, episodes: Iterable[Episode], progress: Callable[[int], None] = lambda n: None) -> int:
         """Add demonstrations; returns how many were usable."""
-        usable = []
-        episodes = iter(episodes)
-        while True:
-            try:
-                episode = next(episodes, None)
-                if episode is None:
-                    break
-                self.replay.check(episode)
-                usable.append(episode)
-            except (UnusableEpisode, EpisodeFileError, RewardModelError) as error:
-                log.warning('demonstration skipped: %s', error)
-        if self.online is not None and usable:
-            self.online.fit(usable)
-        self._look_for_alarms()
-        kept = min(self.config.probe.held_out, len(usable) - 1) if usable else 0
-        for episode in usable[len(usable) - kept :]:
-            self.admission.probe.add(episode, held_out=True)
-        for count, episode in enumerate(usable[: len(usable) - kept], 1):
-            self._learn_of(episode, demonstration=True)
-            progress(count)
-        return len(usable) - kept
-
-    def _learn_of(self, episode: Episode, demonstration: bool = False) -> int:
-        """Into every part; the number of steps the flow learns of."""
-        self.replay.check(episode)
-        if self.online is not None:
-            self.online.add(episode, demonstration)
-        clean = bool(np.isfinite(episode.state).all() and np.isfinite(episode.action).all())
-        if self.preference is not None and not demonstration and clean:
-            self.preference.add(episode)
-        self.admission.probe.add(episode, demonstration=demonstration)
-        return self.replay.add(episode, demonstration)
+        return self.experience.show(episodes, progress)
 
     def ingest(self) -> list[str]:
         """Add every sealed episode not seen yet; returns their ids. Doing it twice changes nothing.
@@ -212,51 +164,27 @@ class Learner:
 
         Raises RefusedReward if its steps are weighed by a reward model that a clock or a cosine beats.
         """
-        self._gate.check_episode(episode, self.config.advantage, self._pipeline)
-        try:
-            useful = self._learn_of(episode)
-        except RewardModelError as error:
-            log.warning('%s: %s', episode.episode_id, error)
-            return False
-        except UnusableEpisode as error:
-            log.info('%s', error)
-            return False
-        finally:
-            self._look_for_alarms()
+        added = self.experience.add(episode)
         self.episodes = self.replay.episodes
-        self._obey()  # it may bring a reward model that a report has spoken of
-        log.info(
-            '%s: %d of %d steps useful, %d by a person',
-            episode.episode_id,
-            useful,
-            len(episode),
-            episode.human_steps,
-        )
-        return True
+        return added
 
     def hear(self, health: Health) -> None:
         """Take a report on a reward model."""
-        self.obedience.hear(health)
-        self._obey()
-
-    def _obey(self) -> None:
-        advantage = self.obedience.advantage(self.config.advantage, self._models())
-        if advantage != self.replay.advantage:
-            log.info('reward models count %.2g; everything is weighed anew', advantage.shaping_weight)
-            if self.online is not None:
-                self.online.believe(advantage)
-            self.replay.reweigh(advantage)
-
-    def _models(self) -> set[str]:
-        """Reward models that are learned from."""
-        if self._pipeline is not None:
-            return {model for model in self.obedience.models if self._pipeline.uses(model)}
-        return {self.config.advantage.model} if self.config.advantage.model else self.replay.models
+        self.experience.hear(health)
 
     @property
     def stopped(self) -> str:
         """Why a report on a reward model forbids learning; empty: it does not."""
-        return self.obedience.stopped(self._models())
+        return self.experience.stopped
+
+    @property
+    def alarm(self) -> str:
+        """Why nothing is learned until a person has looked; empty: nothing is wrong."""
+        return self.experience.alarm
+
+    def clear_alarm(self) -> list[str]:
+        """A person has looked: learning goes on; returns the episodes that it was about."""
+        return self.experience.clear_alarm()
 
     @property
     def ready(self) -> bool:
@@ -264,41 +192,18 @@ class Learner:
         enough = self.episodes >= self.config.warm_up and not self.replay.empty
         return self.owed > 0 and enough and not self.alarm
 
-    def _look_for_alarms(self) -> None:
-        for buffer in (self.replay, self.online.buffer if self.online is not None else None):
-            if buffer is not None and buffer.alarm:
-                episode_id, reason = buffer.alarm.split(': ', 1)
-                if self.ranks.first and self._alarms.sound(episode_id, buffer.alarm):
-                    log.error('learning stops: %s: %s', episode_id, reason)
-                buffer.alarm = ''
-
-    @property
-    def alarm(self) -> str:
-        """Why nothing is learned until a person has looked; empty: nothing is wrong."""
-        return self._alarms.text
-
-    def clear_alarm(self) -> list[str]:
-        """A person has looked: learning goes on; returns the episodes that it was about."""
-        return self._alarms.clear()
-
     def update(self) -> dict[str, float]:
         """One gradient step of the flow, and those of the critics that belong to it."""
         metrics: dict[str, float] = {}
         if self.online is not None:
             if self.online.refresh_due:
-                self._refresh(self.online)
+                self.experience.refresh(self.algorithm.averaged)
             metrics |= self.online.update()
         batch = self.replay.sample(self.config.algorithm.batch, self._rng)
         preferred = self.preference.loss(self.algorithm.policy) if self.preference else None
         metrics |= self.algorithm.update(batch, min(1.0, (self.algorithm.steps + 1) / 20), preferred)
         self.owed -= 1
         return metrics
-
-    def _refresh(self, online: OnlineCritics) -> None:
-        online.refresh(self.algorithm.averaged)
-        self.replay.reweigh()
-        if self.preference is not None:
-            self.preference.refer_to(self.algorithm.averaged)
 
     def acting(self) -> FlowPolicy | Choosing:
         """What acts now: the averaged policy, with critics if there are any."""
@@ -352,7 +257,7 @@ class Learner:
         if self.online is not None and beside is not None:
             self.online.algorithm.load_state_dict(snapshot.below(beside[2], 'algorithm'))
         if self.online is not None:
-            self._refresh(self.online)
+            self.experience.refresh(self.algorithm.averaged)
         return policy, manifest, beside
 
     def rollback(self) -> Published:

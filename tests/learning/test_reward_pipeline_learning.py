@@ -157,10 +157,10 @@ def test_each_instruction_is_weighed_in_units_of_its_own_spread_once_episodes_ca
     add(learner, small)
     assert spread(learner, small) == pytest.approx(alone, rel=0.01)  # without statistics: a tenth
     assert spread(learner, large) == pytest.approx(alone)  # the other instruction changes nothing
-    seen = learner._pipeline.shaping.transforms[1].state()
+    seen = learner.experience.pipeline.shaping.transforms[1].state()
     assert {text: count for text, (count, _, _) in seen.items()} == {large: 25, small: 25}
     learner.replay.reweigh(learner.replay.advantage)
-    assert learner._pipeline.shaping.transforms[1].state() == seen  # nothing is counted twice
+    assert learner.experience.pipeline.shaping.transforms[1].state() == seen  # nothing is counted twice
     learner.publish()
     again = Learner(ROBOT, tmp_path / 'run', starter, config)
     again.ingest()
