@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 import torch._dynamo  # before the first GL context, see docs/architecture.md
 from tqdm import tqdm
@@ -25,6 +26,7 @@ from apprentice.learning.recipe import load_recipe
 from apprentice.learning.sampling import seeded
 from apprentice.learning.weighted_flow import WeightedFlowConfig
 from apprentice.policies import checkpoint
+from apprentice.policies.spec import PolicySpec
 from apprentice.robot.parts import find_robot, share
 from apprentice.robot.spec import RobotSpec
 from apprentice.robot.types import Episode, Outcome
@@ -72,7 +74,11 @@ ARMS: dict[str, Arm] = {
     # every step of a person weighs 1, however the episode ended, and no step of the policy (arXiv 1810.02890)
     'hg-dagger': Arm(preference=False, online=None, advantage={'ceiling': 0.0, 'human_failed': 1.0}),
     'weighted': Arm(preference=False, online=None),
-    'rlpd': Arm(preference=False, online={'part': 'apprentice.learning.rl.rlpd_sac:RlpdSac'}),
+    # its own actor from the beginning, and about two updates a step
+    'rlpd': Arm(
+        preference=False,
+        online={'part': 'apprentice.learning.rl.rlpd_sac:RlpdSac', 'act_after': 0, 'updates': 4},
+    ),
     'no-edit': Arm(settings={'scale': 0.0}),
     'no-preference': Arm(preference=False),
     'raw-progress': Arm(windows={'raw_differences': True}),
@@ -97,7 +103,7 @@ class Run:
 
     @property
     def folder(self) -> Path:
-        """Of its results, by everything they depend on."""
+        """Of its results, by its settings; remove it where the code has changed."""
         name = f'{self.task}_{self.arm}_{self.seed}_{self.episodes}_{self.trials}_{self.every}_{self.until:g}'
         return Path(self.work) / name
 
@@ -147,8 +153,8 @@ def starter(task: str, work: Path, say: Callable[[str], None] = lambda text: Non
     return out
 
 
-def learner_config(arm: Arm) -> LearnerConfig:
-    """The shipped recipe with what the arm changes."""
+def learner_config(arm: Arm, spec: PolicySpec, duration_s: float) -> LearnerConfig:
+    """The shipped recipe with what the arm changes, for a policy and a task of ``duration_s``."""
     base = LearnerConfig(
         updates_per_episode=UPDATES,
         warm_up=2,
@@ -162,11 +168,19 @@ def learner_config(arm: Arm) -> LearnerConfig:
     if arm.online is None or config.online is None:
         return replace(config, online=None)
     settings = {**config.online.settings, **arm.settings}
-    if 'part' in arm.online:
-        settings = {'critic': config.online.settings['critic']}
-    windows = replace(config.online.windows, **arm.windows)
+    if arm is ARMS['rlpd']:
+        settings = {'critic': config.online.settings['critic'], **gripper(spec)}
+    windows = replace(config.online.windows, duration_s=duration_s, **arm.windows)
     online = replace(config.online, settings=settings, windows=windows, **arm.online)
     return replace(config, online=online)
+
+
+def gripper(spec: PolicySpec) -> dict[str, Any]:
+    """HIL-SERL's discrete critic of the gripper: its column, closed and open as demonstrated."""
+    (column,) = np.flatnonzero(~np.asarray(spec.relative)).tolist()
+    action = spec.action
+    ends = (np.array([action.low[column], action.high[column]]) - action.mean[column]) / action.std[column]
+    return {'gripper': (column,), 'gripper_positions': tuple(ends.tolist())}
 
 
 def practise(run: Run) -> dict[str, Any]:
@@ -177,8 +191,12 @@ def practise(run: Run) -> dict[str, Any]:
     shutil.rmtree(folder, ignore_errors=True)  # of a run that was stopped
     folder.mkdir(parents=True)
     worlds = Worlds(spec, GROUP)
-    episodes = shown(run.task, worlds)
-    begin, config = starter(run.task, Path(run.work)), learner_config(arm)
+    judge = Judge(dead=arm.dead)
+    rng = np.random.default_rng(run.seed)
+    # rewards of one kind: demonstrations are measured as well
+    episodes = [judge.judge(episode, -1, rng) for episode in shown(run.task, worlds)]
+    begin = starter(run.task, Path(run.work))
+    config = learner_config(arm, checkpoint.load(begin)[0].spec, worlds.max_duration_s)
 
     def make() -> Learner:
         learner = Learner(spec, folder, begin, config, run.seed)
@@ -204,7 +222,7 @@ def practise(run: Run) -> dict[str, Any]:
             seed=run.seed,
             person=PERSON if arm.people else None,
             guidance=GUIDANCE if arm.people else None,
-            judge=Judge(dead=arm.dead),
+            judge=judge,
         ),
         **({'take': write_and_ingest} if arm.kill_every else {}),
     )

@@ -5,10 +5,10 @@
     apprentice bench realworld-rl --tasks pick --seeds 0 --arms full,hg-dagger
     apprentice bench realworld-rl --jobs 1 --episodes 120
 
-Every run begins with a policy cloned from a few demonstrations that succeeds in about 30 % of the trials.
-The reward is the true progress with noise of 0.1 and 5 % false successes; people take over late, and in a
-tenth of the cases drive wrongly at first. Evaluations are autonomous, on held-out starts; the last one of a
-run is on other starts than those before.
+Every run begins with a policy cloned from a few demonstrations that succeeds in about a fifth of the trials.
+The reward is the true progress with noise of 0.1, half a second late, and 5 % false successes; people take
+over late, and in a tenth of the cases drive wrongly at first. Evaluations are autonomous, on held-out starts;
+the last one of a run is on other starts than those before.
 
     full          critics, edits, consolidation, preferences, people by the graded protocol
     alone         the same without people
@@ -16,8 +16,8 @@ run is on other starts than those before.
     weighted      without critics and preferences: what succeeded is imitated, weighed by progress
     rlpd          RLPD-SAC (HIL-SERL) on the same features, with the same people
     no-edit, no-preference, raw-progress     full without one part
-    killed        full; the learner is killed every 20 episodes
-    dead-reward   full; the reward model says nothing for 60 s
+    killed        full; every 20 episodes the learner is thrown away and made again from its run folder
+    dead-reward   full; for 60 s nobody measures progress; how episodes end is known
 
 A result is kept in --work and not measured again. One run takes 10 to 20 minutes on one quiet core.
 """

@@ -34,17 +34,23 @@ class Judge:
         noise: standard deviation of its progress.
         false_done: share of the failed episodes that it takes for successes.
         rate_hz: of its samples.
-        dead: (first, last) episode of which it says nothing.
+        delay_s: from a moment until whoever advises people knows what it says of it.
+        dead: (first, last) episode of which it says nothing; how they ended is known nevertheless.
     """
 
     noise: float = 0.1
     false_done: float = 0.05
     rate_hz: float = 5.0
+    delay_s: float = 0.5
     dead: tuple[int, ...] = ()
 
     def measure(self, progress: float, rng: np.random.Generator) -> float:
         """What it says of a moment."""
         return float(np.clip(progress + rng.normal(0, self.noise), 0, 1))
+
+    def silent(self, number: int) -> bool:
+        """Whether it is dead in the ``number``-th episode."""
+        return bool(self.dead) and self.dead[0] <= number <= self.dead[1]
 
     def judge(self, episode: Episode, number: int, rng: np.random.Generator) -> Episode:
         """The ``number``-th episode as a robot knows it: measured progress instead of truth, an outcome."""
@@ -58,7 +64,7 @@ class Judge:
             rewards.append(
                 Reward(sample.t1, sample.t1, RewardKind.ABS_PROGRESS, seen, progress=seen, model='judge')
             )
-        if self.dead and self.dead[0] <= number <= self.dead[1]:
+        if self.silent(number):
             rewards = []
         outcome = episode.outcome
         if outcome == Outcome.FAILURE and rng.random() < self.false_done:
@@ -173,6 +179,7 @@ class Practice:
         self._guide = Guide(self.config.guidance) if self.config.guidance else None
         seeds = np.random.SeedSequence((self.config.seed, 7)).spawn(3)
         self._starts, self._judge, self._noise = (np.random.default_rng(seed) for seed in seeds)
+        self._measured: dict[tuple[int, int], list[float]] = {}  # of the episodes that run
 
     def restart(self) -> None:
         """Throw the learner away as if it had been killed, and make it again."""
@@ -204,6 +211,7 @@ class Practice:
             seeds = [int(plan.seed) for plan in plans if plan.seed is not None]
             grades = {name: plan.grade for name, plan in by_attempt(plans).items()}
             advise = advising(guide, plans, self._measure)
+            self._measured.clear()
         person = self._person if config.person is not None else None
         for episode in rollouts(self._sims, seeds, self._acting(True), person=person, advise=advise):
             self._take(
@@ -212,7 +220,12 @@ class Practice:
             self.result.grades.append(int(grades.get(episode.episode_id, Grade.NONE)))
 
     def _measure(self, turn: Turn, progress: float) -> tuple[float, float]:
-        return self.config.judge.measure(progress, self._noise), float('nan')
+        """What is known at a turn of what the judge measured; it knows no doubt of its own."""
+        judge, measured = self.config.judge, self._measured.setdefault(turn[:2], [])
+        measured.append(judge.measure(progress, self._noise))
+        late = round(judge.delay_s / self._sims.spec.action_dt)
+        known = len(measured) > late and not judge.silent(len(self.result.alone))
+        return (measured[-1 - late] if known else float('nan')), float('nan')
 
     def _take(self, episode: Episode, ran: Episode) -> None:
         result, human = self.result, episode.source == int(Source.HUMAN)

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -39,6 +40,16 @@ def test_the_judge_is_wrong_as_often_as_it_says():
     assert len(judged[0].rewards) == 25  # 5 Hz of 10
     assert judge.judge(episode, 3, rng).rewards == []
     assert all(reward.kind != RewardKind.TRUTH for reward in judged[0].rewards)
+
+
+def test_who_advises_people_knows_of_a_moment_later_and_nothing_of_a_dead_judge():
+    judge = Judge(noise=0.0, delay_s=0.3, dead=(1, 1))
+    practice = Practice(lambda: None, SimpleNamespace(spec=SPEC), None, PracticeConfig(judge=judge))
+    known = [practice._measure((7, 0, step), step / 10)[0] for step in range(6)]
+    np.testing.assert_allclose(known, [np.nan] * 3 + [0.0, 0.1, 0.2])
+    assert np.isnan(practice._measure((8, 0, 0), 0.5)[0])  # another episode
+    practice.result.alone.append(True)
+    assert np.isnan(practice._measure((7, 0, 6), 0.6)[0])
 
 
 def test_episodes_to_a_rate():
