@@ -104,13 +104,19 @@ class Bench:
         self.spec = RobotSpec.load(find_robot(args.robot))
         self.starter = find_weights(args.policy) if args.policy else share('weights', 'policy')
         self.policy, _ = checkpoint.load(self.starter)
+        self.identity = checkpoint.sha256(self.starter / checkpoint.MANIFEST)
         self.policy.spec.require(self.spec)
         tokens = [f'algorithm.beta={TOKEN_BETA}'] if 'head=fast' in args.words else []
         self.config = read_training([*DEFAULTS, 'validation=0', f'seed={seed}', *tokens, *args.words])
 
+    @property
+    def _acting(self) -> str:
+        """What acts first: begin of the policy's hash, and the head that is trained."""
+        return f'{self.identity[:8]}_{self.config.head}'
+
     def helped(self) -> dict[str, Path]:
         """Name -> file of episodes of the policy in which a simulated person takes over; made once."""
-        folder, count = self.work / 'helped_episodes', self.args.helped
+        folder, count = self.work / f'helped_episodes_{self._acting}', self.args.helped
         known = {path.stem: path for path in iter_sealed(folder)} if folder.is_dir() else {}
         starts = [HELPED + i for i in range(count)]
         missing = [start for start in starts if f'helped-{start}' not in known]
@@ -134,13 +140,14 @@ class Bench:
         return demonstrations(self.work / f'{arm.of}_demonstrations', count, seed, self.args.robot)
 
     def _builder(self, arm: Arm) -> PairBuilder:
-        identity = checkpoint.sha256(self.starter / checkpoint.MANIFEST)
+        identity, head = self.identity, self.config.head
         if arm.ranked == 'person':
-            shadows = replayed_shadows(self.policy, self.seed)
-            return InterventionPairs(self.policy.spec, shadows, InterventionConfig(), identity=identity)
+            shadows, by = replayed_shadows(self.policy, self.seed, head), f'{identity} {head}'
+            return InterventionPairs(self.policy.spec, shadows, InterventionConfig(), identity=by)
         config = CandidateConfig(
-            every=2 if arm.of == 'new' else 1, demonstrated=arm.ranked == 'demonstration', seed=self.seed
-        )
+            every=2 if arm.of == 'new' else 1, demonstrated=arm.ranked == 'demonstration', head=head,
+            seed=self.seed,
+        )  # fmt: skip
         model = None
         if arm.ranked == 'nora':
             place = self.args.world_model
@@ -151,8 +158,7 @@ class Bench:
         """The pairs of an arm; what was built is not built again."""
         paths = self._episodes(arm)
         readers = {stem: partial(read_episode, path, self.spec) for stem, path in paths.items()}
-        starter = checkpoint.sha256(self.starter / checkpoint.MANIFEST)[:8]
-        folder = self.work / f'{arm.of}_pairs_{arm.ranked}_{len(paths)}_{starter}_{self.seed}'
+        folder = self.work / f'{arm.of}_pairs_{arm.ranked}_{len(paths)}_{self._acting}_{self.seed}'
 
         def watch(names: Iterable[str]) -> Iterable[str]:
             return tqdm(list(names), desc=f'pairs of {folder.name}', unit='episode')
@@ -173,7 +179,8 @@ class Bench:
     def evaluate(self, folder: Path) -> dict[int, bool]:
         """Seed of each start -> success of the head that is trained."""
         args, head = self.args, self.config.head
-        policy = load_policy(str(folder), self.spec, self.seed, head)
+        # a starter's critics chose among its own chunks, and no arm has any
+        policy = load_policy(str(folder), self.spec, self.seed, head, critics=False)
         kept = self.work / f'trials_{policy.sha256[:12]}_{head}_{args.first_seed}_{self.seed}.json'
         known = json.loads(kept.read_text()) if kept.is_file() else {}
         wanted = range(args.first_seed, args.first_seed + args.trials)

@@ -34,6 +34,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--head', choices=('flow', 'fast'), help="action head that acts (default: the policy's)"
     )
+    parser.add_argument(
+        '--without-critics',
+        action='store_true',
+        help='the policy alone acts; default: the critics beside a learned version choose, as on the robot',
+    )
     parser.add_argument('--seed', type=int, default=0, help='of the sampling noise')
     parser.add_argument('--threads', type=int, default=1, help='threads of torch (default 1)')
     parser.add_argument('--workers', type=int, default=0, help='simulator processes (0: one a processor)')
@@ -104,6 +109,8 @@ def _report(args: argparse.Namespace, words: list[str]) -> int:
 
     if len(words) != 1:
         raise ValueError('name one run folder: apprentice eval report runs/my_run')
+    if args.without_critics:
+        raise ValueError('--without-critics is no option of `eval report`; leave it out')
     for option in {*_ONE, *_SUITE} - {'out'}:
         if getattr(args, option) is not None:
             raise ValueError(f'--{option.replace("_", "-")} is no option of `eval report`; leave it out')
@@ -139,7 +146,12 @@ def _one(args: argparse.Namespace, chosen: str) -> int:
 
     torch.set_num_threads(args.threads)
     spec = RobotSpec.load(find_robot(args.robot or 'sim_arm')).with_task(args.sim_task)
-    policy = load_policy(chosen, spec, args.seed, args.head)
+    policy = load_policy(chosen, spec, args.seed, args.head, not args.without_critics)
+    if args.keep and policy.left_out:
+        raise ValueError(
+            'with a run is kept what acted in it, and there the critics of this version chose; leave out '
+            '--without-critics, or --keep'
+        )
     successes, lengths = 0, []
     seeds = range(args.first_seed, args.first_seed + args.trials)
     config = RolloutConfig(args.task, eval_only=True)
@@ -155,6 +167,7 @@ def _one(args: argparse.Namespace, chosen: str) -> int:
     result = {
         'policy': str(policy.folder),
         'about': policy.about,
+        'critics': policy.critics,
         'successes': successes,
         'trials': args.trials,
         'wilson': [round(low, 3), round(high, 3)],
@@ -167,7 +180,8 @@ def _one(args: argparse.Namespace, chosen: str) -> int:
     else:
         rate = successes / max(1, args.trials)
         interval = f'95 % interval {low:.0%} to {high:.0%}'
-        print(f'{policy.folder}: {successes}/{args.trials} = {rate:.0%}, {interval}')
+        chose = ', critics chose' if policy.critics else ''
+        print(f'{policy.folder}: {successes}/{args.trials} = {rate:.0%}, {interval}{chose}')
         if lengths:
             print(f'mean time to success {result["mean_seconds_to_success"]} s')
     return 0
@@ -178,5 +192,5 @@ def _keep(run: Path, result: dict[str, Any], seconds: list[float]) -> None:
     from apprentice.learning.run_history import append_evaluation
 
     about = result['about'] if isinstance(result['about'], dict) else {}
-    kept = {name: result[name] for name in ('policy', 'successes', 'trials')}
+    kept = {name: result[name] for name in ('policy', 'critics', 'successes', 'trials')}
     append_evaluation(run, {'version': int(about.get('version', 0)), **kept, 'seconds': seconds})

@@ -39,9 +39,9 @@ def run(args: argparse.Namespace, policy: str) -> int:
     """Run the cells that are missing, film them, and write the page after each."""
     spec = RobotSpec.load(find_robot(args.robot or 'sim_arm'))
     tasks = _tasks(args.tasks, spec, policy == EXPERT)
-    act, name, weights = _driver(policy, spec, args)
+    act, name, weights, critics = _driver(policy, spec, args)
     config = SuiteConfig(
-        name, tuple(tasks), tuple(args.levels), args.trials, args.first_seed, args.seed, weights
+        name, tuple(tasks), tuple(args.levels), args.trials, args.first_seed, args.seed, weights, critics
     )
     wanted = cells(config, spec)
     # what an earlier run finished is on every page, also on those written before its turn comes
@@ -96,17 +96,18 @@ def _try(spec: RobotSpec, task: Task, expert: bool) -> None:
         ) from error
 
 
-def _driver(policy: str, spec: RobotSpec, args: argparse.Namespace) -> tuple[Policy | None, str, str]:
-    """Who drives (None: the expert), the name on the page, and the hash of the weights."""
+def _driver(policy: str, spec: RobotSpec, args: argparse.Namespace) -> tuple[Policy | None, str, str, bool]:
+    """Who drives (None: the expert), the name on the page, what tells the weights from others, and whether
+    critics choose."""
     if policy == EXPERT:
-        return None, EXPERT, ''
+        return None, EXPERT, '', False
     import torch
 
     from apprentice.learning.sampling import load_policy
 
     torch.set_num_threads(args.threads)
-    loaded = load_policy(policy, spec, args.seed)
-    return loaded.act, loaded.name, loaded.sha256
+    loaded = load_policy(policy, spec, args.seed, critics=not args.without_critics)
+    return loaded.act, loaded.name, loaded.identity, loaded.critics
 
 
 def _measure(

@@ -73,6 +73,8 @@ def run(args: argparse.Namespace) -> int:
         print(f'{time.perf_counter() - started:5.1f} s  {stage}', file=sys.stderr, flush=True)
 
     manifest = onnx_export.export(weights, args.out, args.int8, say)
+    if manifest.get('beside'):
+        say('the policy alone, without its critics; the policy node with runtime torch runs both')
     say('measuring')
     print(f'{args.out}, one chunk at a time, 1 thread, median of {args.rounds}')
     for line in _table(weights, args, manifest):

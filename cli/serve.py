@@ -89,6 +89,10 @@ def run(args: argparse.Namespace) -> int:
     policy, manifest = load_policy(weights, runtime=args.runtime, **options)
     if args.device == 'cuda' and args.runtime == 'torch':
         policy.to('cuda')  # type: ignore[attr-defined]
+    if manifest.get('beside'):
+        logging.warning(
+            'the policy is served alone, without its critics; the policy node with runtime torch runs both'
+        )
     hello = hello_of(policy, manifest, weights, args.runtime)
     try:
         return asyncio.run(_serve(policy, hello, config, f'{weights} on {args.device}', source))

@@ -3,15 +3,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from typing import Literal
 
 import numpy as np
 
 from apprentice.learning.guidance.accounting import BEFORE_TAKEOVER_S, before_takeover
+from apprentice.learning.reward_aligned import UsualGain, reward_aligned_weights
 from apprentice.reward_models.base import RewardModelError, Trajectory
 from apprentice.reward_models.pipeline import RewardPipeline
 from apprentice.reward_models.revisions import effective
 from apprentice.robot.episode_record import EndCause
+from apprentice.robot.settings import at_least
 from apprentice.robot.types import Episode, Outcome, Reward, RewardKind, Source
 
 
@@ -20,8 +24,11 @@ class AdvantageConfig:
     """Weights of advantage-weighted imitation.
 
     Attributes:
-        temperature: w = exp(advantage / temperature) for the policy's own steps.
-        ceiling: largest weight.
+        rule: how the policy's own steps of a success weigh: ``exponential``, by the advantage, or ``ra_bc``,
+            0 to 1 by the progress over a chunk (see :mod:`.reward_aligned`).
+        temperature: of ``exponential``, w = exp(advantage / temperature).
+        ceiling: of ``exponential``, largest weight.
+        kappa: of ``ra_bc``, a step that gains more weighs 1.
         before_takeover_s: steps so shortly before a takeover count against the policy (weight 0).
         human_failed: weight of a person's steps in an episode that failed.
         model: reward model whose progress is used; empty takes any that reports progress.
@@ -31,14 +38,19 @@ class AdvantageConfig:
         frozen: (model, version): of this model only what this version measured counts.
     """
 
+    rule: Literal['exponential', 'ra_bc'] = 'exponential'
     temperature: float = 0.3
     ceiling: float = 3.0
+    kappa: float = 0.01
     before_takeover_s: float = BEFORE_TAKEOVER_S
     human_failed: float = 0.5
     model: str = ''
     rewards: str = ''
     shaping_weight: float = 1.0
     frozen: tuple[tuple[str, str], ...] = ()
+
+    def __post_init__(self) -> None:
+        at_least(self, 0, 'kappa')
 
     def counting(self, rewards: list[Reward]) -> list[Reward]:
         """Valid measurements that may be learned from, by time: of each moment the highest revision.
@@ -91,6 +103,13 @@ def progress_of(reward: Reward) -> float:
     return reward.progress
 
 
+def without_future(episode: Episode) -> bool:
+    """Whether it ended in a state after which nothing can be earned: success, however late it was seen, or a
+    failure that is more than that the time was over."""
+    failed = episode.outcome == Outcome.FAILURE and episode.end_cause != EndCause.TIMEOUT
+    return episode.outcome == Outcome.SUCCESS or failed
+
+
 def check_shaping(pipeline: RewardPipeline) -> None:
     """Raise RewardModelError for shaping that steps cannot be weighed by.
 
@@ -113,7 +132,7 @@ def trajectory(
     """What shaping looks at, from the calibrated potential; None where its models measured nothing.
 
     The scores of single steps are the potentials that the steps lead to, for shaping that acts on scores. A
-    time-out is no terminal: the potential stays there, and whoever bootstraps may. Raises
+    time-out without success is no terminal: the potential stays there, and whoever bootstraps may. Raises
     RewardModelError for a calibration that is not for these scores or this instruction.
     """
     if not len(episode):
@@ -127,7 +146,7 @@ def trajectory(
     return Trajectory(
         potential=phi,
         process=phi[1:] if pipeline.shaping.of_scores else None,
-        terminal=judged and episode.end_cause != EndCause.TIMEOUT,
+        terminal=without_future(episode),
         outcome=float(episode.outcome == Outcome.SUCCESS) if judged else float('nan'),
         discount=pipeline.config.shaping.discount,
         trust=measured.trust,
@@ -159,8 +178,8 @@ def _gain(
     """What is gained over ``horizon`` steps from each step on, float64 [T]; None: nothing was measured."""
     length = len(episode)
     if pipeline is None:
-        phi = potential(episode, config.model, config)
-        return None if phi is None else phi[np.minimum(np.arange(length) + horizon, length - 1)] - phi
+        found = progress_ahead(episode, horizon, config)
+        return None if found is None else found[0]
     check_shaping(pipeline)
     steps = weighed_steps(episode, pipeline, config)
     if steps is None:
@@ -172,11 +191,75 @@ def _gain(
     return gain
 
 
+def progress_ahead(
+    episode: Episode, horizon: int, config: AdvantageConfig, pipeline: RewardPipeline | None = None
+) -> tuple[np.ndarray, float] | None:
+    """Phi_{t + horizon} - Phi_t, float64 [T], and the trust in it; None without trust or measurements.
+
+    After the end the potential stays. Raises RewardModelError as :func:`trajectory`.
+    """
+    if pipeline is None:
+        phi, trust = potential(episode, config.model, config), 1.0
+    else:
+        steps = weighed_steps(episode, pipeline, config)
+        phi, trust = (None, 0.0) if steps is None else (steps.potential, steps.trust)
+    if phi is None:
+        return None
+    rows = np.arange(len(episode))
+    return phi[np.minimum(rows + horizon, len(phi) - 1)] - phi[rows], trust
+
+
+def usual_gain(
+    episodes: Iterable[Episode],
+    horizon: int,
+    config: AdvantageConfig,
+    pipeline: RewardPipeline | None = None,
+) -> UsualGain | None:
+    """Of the steps that somebody drove in ``episodes``; None where nothing was measured."""
+    gains = []
+    for episode in episodes:
+        try:
+            found = progress_ahead(episode, horizon, config, pipeline)
+        except RewardModelError:  # said where it is weighed
+            continue
+        if found is not None:
+            gains.append(found[0][np.isin(episode.source, (int(Source.POLICY), int(Source.HUMAN)))])
+    return UsualGain.of(gains)
+
+
+def _by_advantage(
+    episode: Episode, horizon: int, config: AdvantageConfig, pipeline: RewardPipeline | None
+) -> np.ndarray:
+    gain = _gain(episode, horizon, config, pipeline)
+    advantage = np.zeros(len(episode))
+    driven = episode.source == int(Source.POLICY)
+    if gain is not None and np.any(driven):
+        advantage = config.shaping_weight * (gain - gain[driven].mean())
+    return np.minimum(np.exp(advantage / config.temperature), config.ceiling)
+
+
+def _by_progress(
+    episode: Episode,
+    horizon: int,
+    config: AdvantageConfig,
+    pipeline: RewardPipeline | None,
+    usual: UsualGain | None,
+) -> np.ndarray:
+    found = progress_ahead(episode, horizon, config, pipeline)
+    usual = usual or usual_gain([episode], horizon, config, pipeline)
+    if found is None or usual is None:
+        return np.ones(len(episode))
+    gain, trust = found
+    # as far as the measurement does not count, the outcome does
+    return 1 + config.shaping_weight * trust * (reward_aligned_weights(gain, usual, config.kappa) - 1)
+
+
 def step_weights(
     episode: Episode,
     horizon: int,
     config: AdvantageConfig | None = None,
     pipeline: RewardPipeline | None = None,
+    usual: UsualGain | None = None,
 ) -> np.ndarray:
     """Imitation weight of every step, float32 [T].
 
@@ -185,23 +268,25 @@ def step_weights(
     or trust it is 0, so outcome and takeovers decide. The success signal is no part of it: the outcome
     already says whether an episode is imitated.
 
+    With the rule ``ra_bc`` the policy's steps of a success weigh :func:`.reward_aligned_weights` of the
+    progress over the following ``horizon`` steps (of the calibrated potential, before shaping), and 1
+    without one.
+
     Args:
         pipeline: made from ``config.rewards``.
+        usual: of ``ra_bc``: what is gained in other episodes, too; None: this one alone is known.
 
     Raises RewardModelError for a pipeline that cannot calibrate these scores or weigh steps (check_shaping).
     """
     config = config or AdvantageConfig()
-    length = len(episode)
     human = episode.source == int(Source.HUMAN)
     success = episode.outcome == Outcome.SUCCESS
-    weight = np.zeros(length)
-    if success:
-        gain = _gain(episode, horizon, config, pipeline) if config.shaping_weight > 0 else None
-        advantage = np.zeros(length)
-        driven = episode.source == int(Source.POLICY)
-        if gain is not None and np.any(driven):
-            advantage = config.shaping_weight * (gain - gain[driven].mean())
-        weight = np.minimum(np.exp(advantage / config.temperature), config.ceiling)
+    weight = np.full(len(episode), float(success))
+    if success and config.shaping_weight > 0:
+        if config.rule == 'ra_bc':
+            weight = _by_progress(episode, horizon, config, pipeline, usual)
+        else:
+            weight = _by_advantage(episode, horizon, config, pipeline)
     weight[before_takeover(episode.stamps, episode.source, config.before_takeover_s)] = 0.0
     weight[human] = 1.0 if success else config.human_failed
     # holding and resetting are nobody's intention

@@ -11,6 +11,7 @@ from apprentice.learning.preference.online import PreferenceConfig
 from apprentice.learning.probe_set import ProbeConfig
 from apprentice.learning.rl.online import OnlineConfig
 from apprentice.learning.weighted_flow import WeightedFlowConfig
+from apprentice.robot.settings import at_least, fractions
 
 
 @dataclass(frozen=True)
@@ -43,3 +44,8 @@ class LearnerConfig:
     preference: PreferenceConfig | None = None
     probe: ProbeConfig = field(default_factory=ProbeConfig)
     fleet: FleetConfig = field(default_factory=FleetConfig)
+
+    def __post_init__(self) -> None:
+        at_least(self, 1, 'publish_every')
+        at_least(self, 0, 'updates_per_episode', 'warm_up')
+        fractions(self, 'human_share', 'intervention_share')

@@ -78,7 +78,7 @@ def policy_attempts(
 
 
 def _key(acting: LoadedPolicy, spec: RobotSpec, seed: int) -> str:
-    about = [POLICY, acting.sha256, spec.name, seed, RATE_HZ, sources()]
+    about = [POLICY, acting.identity, spec.name, seed, RATE_HZ, sources()]
     return hashlib.sha256(json.dumps(about).encode()).hexdigest()[:24]
 
 

@@ -20,6 +20,7 @@ from apprentice.learning.dataset import Chunks
 from apprentice.learning.weighted_flow import FlowObjective, WeightedFlow
 from apprentice.policies.policy import FlowPolicy
 from apprentice.policies.spec import PolicySpec
+from apprentice.robot.settings import at_least
 from apprentice.robot.types import Episode, Observation
 
 _VERSIONS = 8  # whose actions are kept
@@ -59,6 +60,12 @@ class ProbeConfig:
     held_out: int = 0
     loss_factor: float = 2.0
     failures: int = 3
+
+    def __post_init__(self) -> None:
+        at_least(self, 1, 'rows_per_episode')
+        at_least(
+            self, 0, 'observations', 'max_change', 'max_change_raw', 'held_out', 'loss_factor', 'failures'
+        )
 
 
 @dataclass(frozen=True)

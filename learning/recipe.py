@@ -9,6 +9,7 @@ from pathlib import Path
 import yaml
 
 from apprentice.learning.learner import LearnerConfig
+from apprentice.learning.rl.base import find
 from apprentice.robot.parts import share
 from apprentice.robot.settings import SettingsError, from_dict
 
@@ -32,7 +33,8 @@ def find_recipe(name: str) -> Path:
 def load_recipe(name: str, config: LearnerConfig | None = None) -> LearnerConfig:
     """``config`` with what the recipe says; without a name, as it is.
 
-    Raises FileNotFoundError for an unknown name, SettingsError naming file and field.
+    Raises FileNotFoundError for an unknown name, SettingsError naming file and field, also of the
+    algorithm's own settings.
     """
     config = config or LearnerConfig()
     if not name:
@@ -41,6 +43,8 @@ def load_recipe(name: str, config: LearnerConfig | None = None) -> LearnerConfig
     try:
         data = yaml.safe_load(path.read_text()) or {}
         said = from_dict(LearnerConfig, data)
+        if said.online is not None:
+            find(said.online.part, said.online.settings)
     except (yaml.YAMLError, SettingsError, ValueError) as error:
         raise SettingsError(f'{path}: {error}') from None
     return replace(config, **{key: getattr(said, key) for key in data})

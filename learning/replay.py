@@ -14,11 +14,13 @@ from apprentice.learning.advantage import (
     check_shaping,
     progress_models,
     step_weights,
+    usual_gain,
     weighed_steps,
 )
 from apprentice.learning.dataset import Chunks
 from apprentice.learning.fleet import split_counts
 from apprentice.learning.quarantine import alarm, faulty_rows, sound_rows
+from apprentice.learning.reward_aligned import UsualGain
 from apprentice.policies.spec import PolicySpec
 from apprentice.reward_models.base import RewardModelError
 from apprentice.reward_models.pipeline import RewardPipeline
@@ -79,7 +81,8 @@ class Replay:
         self._quarantined: dict[str, int] = {}
         self.shares: dict[str, float] = {}
         self.alarm = ''
-        self._unsettled = False  # episodes came that the statistics of the shaping do not know
+        self._usual: UsualGain | None = None  # of all episodes that are held, for RA-BC
+        self._unsettled = False  # episodes came that the statistics of all episodes do not know
 
     def add(self, episode: Episode, demonstration: bool = False) -> int:
         """Add an episode, in place of an earlier one of that id; returns the number of useful samples.
@@ -103,16 +106,29 @@ class Replay:
         )
         (self._demonstrations if demonstration else self._online)[episode.episode_id] = entry
         self.models |= progress_models(episode)
-        self._unsettled = self._rewards is not None and self._rewards.shaping.learns
+        self._unsettled = self._shaping_learns or self._aligned
         return len(entry.useful)
 
+    @property
+    def _shaping_learns(self) -> bool:
+        return self._rewards is not None and self._rewards.shaping.learns
+
+    @property
+    def _aligned(self) -> bool:
+        return self._weigh == self._step_weights and self.advantage.rule == 'ra_bc'
+
     def _step_weights(self, episode: Episode) -> np.ndarray:
-        return step_weights(episode, self.spec.horizon, self.advantage, self._rewards)
+        return step_weights(episode, self.spec.horizon, self.advantage, self._rewards, self._usual)
 
     def reweigh(self, advantage: AdvantageConfig | None = None) -> None:
         """Weigh everything anew, e.g. because a reward model is no longer believed."""
         self.advantage = advantage or self.advantage
+        self._unsettled = False
         self._learn_shaping()
+        self._usual = None
+        if self._aligned:
+            episodes = (entry.episode for entry in self._entries())
+            self._usual = usual_gain(episodes, self.spec.horizon, self.advantage, self._rewards)
         for entry in self._entries():
             try:
                 weight = self._weigh(entry.episode)
@@ -124,9 +140,13 @@ class Replay:
             entry.useful = np.flatnonzero(weight > 0)
             entry.human = np.flatnonzero((entry.episode.source == int(Source.HUMAN)) & (weight > 0))
 
+    def _settle(self) -> None:
+        """Weigh by the statistics of all episodes, where they are not known yet."""
+        if self._unsettled:
+            self.reweigh()
+
     def _learn_shaping(self) -> None:
         """Statistics of the shaping from all episodes that are held: after a restart they are the same."""
-        self._unsettled = False
         if self._rewards is None or not self._rewards.shaping.learns:
             return
         steps = []
@@ -153,6 +173,7 @@ class Replay:
     @property
     def empty(self) -> bool:
         """Whether there is nothing to learn from."""
+        self._settle()
         return not any(len(e.useful) for e in self._entries())
 
     def _entries(self) -> list[_Entry]:
@@ -196,8 +217,7 @@ class Replay:
 
     def sample(self, batch: int, rng: np.random.Generator) -> Chunks:
         """A batch of samples. Raises ValueError while there is nothing to draw from."""
-        if self._unsettled:
-            self.reweigh()
+        self._settle()
         demonstrated = [(e, e.human) for e in self._demonstrations.values() if len(e.human)]
         corrected = [(e, e.human) for e in self._online.values() if len(e.human)]
         useful = [(e, e.useful) for e in self._online.values() if len(e.useful)]

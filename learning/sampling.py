@@ -11,7 +11,7 @@ import numpy as np
 import torch
 import torch._dynamo  # before the first GL context, see docs/architecture.md
 
-from apprentice.learning.rl.choosing import Choosing
+from apprentice.learning.rl.choosing import NAME, Choosing, load_choosing
 from apprentice.policies import checkpoint
 from apprentice.policies.policy import FlowPolicy
 from apprentice.robot.parts import find_weights, share
@@ -25,14 +25,23 @@ class LoadedPolicy:
     """A policy ready for rollouts.
 
     Attributes:
-        sha256: of the manifest, which holds the hash of the weights: what tells it from any other policy.
+        sha256: of the manifest, which holds the hash of the weights.
         about: what its training wrote about it.
+        critics: whether the critics that lie beside the policy choose what it does; left_out: they lie there,
+            but do not.
     """
 
     act: SeededAct
     folder: Path
     sha256: str
     about: dict[str, Any]
+    critics: bool = False
+    left_out: bool = False
+
+    @property
+    def identity(self) -> str:
+        """What tells it from any other policy, and from itself without its critics."""
+        return f'{self.sha256}-critics' if self.critics else self.sha256
 
     @property
     def name(self) -> str:
@@ -41,20 +50,33 @@ class LoadedPolicy:
         return f'{self.folder.resolve().name} ({about})' if about else self.folder.resolve().name
 
 
-def load_policy(name: str, spec: RobotSpec, seed: int = 0, head: str = '') -> LoadedPolicy:
-    """Load a policy by path or shipped name; empty: the starter policy.
+def load_policy(
+    name: str, spec: RobotSpec, seed: int = 0, head: str = '', critics: bool = True
+) -> LoadedPolicy:
+    """Load a policy by path or shipped name; empty: the starter policy. It acts as in the policy node: with
+    the critics that lie beside it, which do not explore.
 
     Args:
         seed: of the noise.
         head: which action head acts, ``flow`` or ``fast``; empty: that of the policy.
+        critics: false leaves them out.
 
-    Raises CheckpointError for a damaged folder and PolicyMismatch for a policy that is not for ``spec``.
+    Raises CheckpointError for a damaged folder, PolicyMismatch for a policy that is not for ``spec`` and
+    ValueError for another head than that whose chunks the critics know.
     """
     folder = find_weights(name) if name else share('weights', 'policy')
     policy, manifest = checkpoint.load(folder)
     policy.spec.require(spec)
     digest = checkpoint.sha256(folder / checkpoint.MANIFEST)
-    return LoadedPolicy(seeded(policy, seed, head), folder, digest, manifest['about'])
+    acting = load_choosing(folder, policy, manifest) if critics else policy
+    chosen = isinstance(acting, Choosing)
+    if chosen and head not in ('', policy.config.head):
+        raise ValueError(
+            f'{folder}: the critics beside the policy choose among chunks of the {policy.config.head} head, '
+            f'not of the head {head}; leave the head out, or the critics (--without-critics)'
+        )
+    left_out = not critics and manifest.get('beside', {}).get('name') == NAME
+    return LoadedPolicy(seeded(acting, seed, head), folder, digest, manifest['about'], chosen, left_out)
 
 
 def seeded(policy: FlowPolicy | Choosing, seed: int = 0, head: str = '') -> SeededAct:

@@ -39,7 +39,8 @@ class SuiteConfig:
         trials: held-out starts of each cell.
         first_seed: of the starts; 900000 and up are never learned from.
         seed: of the policy's sampling noise.
-        weights: hash of the policy's weights; empty for the expert.
+        weights: hash of the policy's weights, and whether critics choose; empty for the expert.
+        critics: those beside the policy choose what it does.
     """
 
     policy: str
@@ -49,6 +50,7 @@ class SuiteConfig:
     first_seed: int = 900_000
     seed: int = 0
     weights: str = ''
+    critics: bool = False
 
 
 @dataclass

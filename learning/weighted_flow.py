@@ -28,6 +28,7 @@ from apprentice.learning.distributed import Ranks
 from apprentice.policies.flow import sample_time
 from apprentice.policies.policy import FlowPolicy
 from apprentice.policies.prefix import Inputs, Prefix
+from apprentice.robot.settings import SettingsError, at_least, positive
 
 Losses = tuple[torch.Tensor, dict[str, float]]  # a loss, and metrics of it
 
@@ -61,6 +62,13 @@ class WeightedFlowConfig:
     state_noise: float = 0.0
     freeze_backbone: bool = False
     flow_weight: float = 10.0
+
+    def __post_init__(self) -> None:
+        at_least(self, 1, 'batch', 'draws')
+        at_least(self, 0, 'learning_rate', 'weight_decay', 'shift', 'light', 'state_noise', 'flow_weight')
+        positive(self, 'clip')
+        if not 0 <= self.ema < 1:
+            raise SettingsError(f'ema is {self.ema}; give 0 or more and less than 1')
 
 
 @dataclass

@@ -90,7 +90,7 @@ class GuideNode(ManagedNode):
         self._publish()
 
     def _begin(self, message: EpisodeState) -> None:
-        plan = Plan(int(message.seed), self.guide.lowest)
+        plan = Plan(int(message.seed), Grade.REPLAY)
         self._watched, self._advice = self._model, Advice()
         if not message.eval_only:
             plan = self._proposed.get(plan.seed or 0, plan)

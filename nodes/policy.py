@@ -181,7 +181,22 @@ class PolicyNode(ManagedNode):
         if isinstance(policy, Choosing):
             policy.elapsed_s = elapsed_s(job.observation.stamp, self._started)
             policy.explore = self._learning and not job.shadow
+            self._compare_rows(policy, job.followed.delay if job.followed else 0)
+            return policy.act(job.observation, self._generator, job.previous, self._rtc, job.followed)
         return policy.act(job.observation, self._generator, job.previous, self._rtc)
+
+    def _compare_rows(self, policy: Choosing, delay: int) -> None:
+        """Say once that more rows are followed than the critics judge."""
+        rows, stride = policy.rows, max(self._stride, delay)  # a slow planner begins when it is through
+        followed = min(delay + stride, policy.spec.horizon)
+        if followed > rows:
+            fewer = f'set execute_steps to {rows - delay}, or ' if rows - delay >= max(delay, 1) else ''
+            self.get_logger().warning(
+                f'critics judge {rows} rows of a chunk, but {followed} are followed: {delay} while it is '
+                f'planned, then {stride}. The last {followed - rows} are as the policy planned them; {fewer}'
+                f'train with features.rows and windows.rows {followed} in the recipe',
+                once=True,
+            )
 
     def _publish(self, job: Job, actions: np.ndarray) -> None:
         with self._wake:

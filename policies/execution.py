@@ -32,6 +32,8 @@ class Job:
         epoch: of the gate; a chunk of another epoch is worthless.
         shadow: planned while a person drives, never executed.
         previous: what the robot follows meanwhile; None: nothing that could be continued.
+        followed: the same also where the new chunk does not continue it, as without real-time chunking; None:
+            no row will be past when the new chunk arrives.
         received: what was given with the observation, such as the time of its arrival.
     """
 
@@ -41,6 +43,7 @@ class Job:
     previous: PreviousChunk | None = None
     episode_id: str = ''
     received: float = 0.0
+    followed: PreviousChunk | None = None
 
 
 @dataclass(frozen=True)
@@ -200,8 +203,11 @@ class ChunkScheduler:
     def take(self) -> Job | None:
         """The job that is due, once; None: there is none."""
         job, self._pending = self._pending, None
-        self._running = job and replace(job, previous=self._previous(job))
-        return self._running
+        if job is not None:
+            previous = self._previous(job)
+            job = replace(job, previous=previous, followed=previous or self._meanwhile(job))
+        self._running = job
+        return job
 
     def finish(self, job: Job, actions: np.ndarray) -> ActionChunk | None:
         """The chunk to publish, from what was planned [H, A]; None if the job was discarded meanwhile."""
@@ -241,6 +247,15 @@ class ChunkScheduler:
         if not len(rows) or delay > limit:
             return None  # it ends before the new chunk arrives, or the policy cannot be told; see problem
         return PreviousChunk(rows, delay)
+
+    def _meanwhile(self, job: Job) -> PreviousChunk | None:
+        """What the robot follows until a chunk arrives that does not continue it; in lock-step it waits."""
+        active = self._active()
+        if self.exact or active is None:
+            return None
+        rows = active.after(job.observation.stamp)
+        delay = min(self.delay, len(rows))
+        return PreviousChunk(rows, delay) if delay else None
 
     def _active(self) -> _Followed | None:
         """The newest chunk, unless the gate follows another half a row after it was finished: then that."""

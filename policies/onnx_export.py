@@ -105,6 +105,8 @@ def export(
             'versions': versions,
             'files': {path.name: sha256(path) for path in sorted(made.iterdir())},
         }
+        if source.get('beside'):  # not exported; whoever runs this is told so
+            manifest['beside'] = source['beside']
         (made / MANIFEST).write_text(json.dumps(manifest, indent=1) + '\n')
     return manifest
 

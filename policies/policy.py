@@ -91,6 +91,7 @@ class FlowPolicy(PolicyUnits):
         rtc: RtcConfig | None = None,
         head: str | None = None,
         temperature: float | None = None,
+        noise: torch.Tensor | None = None,
     ) -> torch.Tensor:
         """``n`` independent chunks per observation, [B, n, H, A] in raw units. The prefix is encoded once.
 
@@ -101,6 +102,7 @@ class FlowPolicy(PolicyUnits):
                 are anchored at the present state. For the flow head only.
             head: ``flow`` or ``fast``; default as configured.
             temperature: of the tokens of the fast head; default as configured.
+            noise: [B, n, H, A] that the flow head plans from; None: drawn.
 
         Raises ValueError for what a head cannot do.
         """
@@ -110,12 +112,17 @@ class FlowPolicy(PolicyUnits):
         if isinstance(generator, Sequence) and len(generator) != batch:
             raise ValueError(f'{len(generator)} generators for {batch} observations; give one for each')
         if head == 'flow':
-            noise = draw(torch.randn, batch * n, (self.spec.horizon, self.spec.dim), generator)
+            if noise is None:
+                noise = draw(torch.randn, batch * n, (self.spec.horizon, self.spec.dim), generator)
+            else:
+                noise = noise.flatten(0, 1)
             guidance = self.guidance(previous, inputs.state, rtc)
             guidance = guidance.repeat(n) if guidance is not None else None
             noise, steps = noise.to(inputs.state.device), self.config.denoise_steps
             sampled = flow.integrate(self.expert, prefix, noise, steps, guidance)
         elif head == 'fast':
+            if noise is not None:
+                raise ValueError('the fast head plans from no noise; use the head flow')
             if previous is not None and rtc.mode != 'none':
                 raise ValueError(
                     'the fast head cannot continue a chunk; use mode none of real-time chunking, or flow'

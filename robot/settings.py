@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import typing
 from collections.abc import Mapping
 from typing import Any, TypeVar
@@ -21,7 +22,8 @@ def from_dict(kind: type[Settings], data: Mapping[str, Any], where: str = '') ->
     Args:
         where: the name of the whole in error messages, such as ``policy.expert``.
 
-    Raises SettingsError for an unknown field and for a value of another type.
+    Raises SettingsError for an unknown field, for a value of another type and for one that the dataclass
+    itself refuses (ValueError).
     """
     if not isinstance(data, Mapping):
         raise SettingsError(f'{where or kind.__name__} is {data!r}; give a mapping')
@@ -31,7 +33,35 @@ def from_dict(kind: type[Settings], data: Mapping[str, Any], where: str = '') ->
     if unknown:
         raise SettingsError(f'{where or kind.__name__} has no {unknown}; it has: {names}')
     prefix = f'{where}.' if where else ''
-    return kind(**{name: _value(types[name], value, f'{prefix}{name}') for name, value in data.items()})
+    values = {name: _value(types[name], value, f'{prefix}{name}') for name, value in data.items()}
+    try:
+        return kind(**values)
+    except ValueError as error:  # of its __post_init__, which does not know where it stands
+        raise SettingsError(f'{where}: {error}' if where else str(error)) from None
+
+
+def at_least(settings: object, least: float, *names: str) -> None:
+    """Raise SettingsError for the first field of ``names`` that is below ``least`` or not finite."""
+    for name in names:
+        value = getattr(settings, name)
+        if not (math.isfinite(value) and value >= least):
+            raise SettingsError(f'{name} is {value}; give {least:g} or more')
+
+
+def positive(settings: object, *names: str) -> None:
+    """Raise SettingsError for the first field of ``names`` that is not above 0 or not finite."""
+    for name in names:
+        value = getattr(settings, name)
+        if not (math.isfinite(value) and value > 0):
+            raise SettingsError(f'{name} is {value}; give more than 0')
+
+
+def fractions(settings: object, *names: str) -> None:
+    """Raise SettingsError for the first field of ``names`` that is not from 0 to 1."""
+    for name in names:
+        value = getattr(settings, name)
+        if not 0 <= value <= 1:
+            raise SettingsError(f'{name} is {value}; give a number from 0 to 1')
 
 
 def _value(kind: Any, value: Any, where: str) -> Any:

@@ -24,8 +24,8 @@ class GuidanceConfig:
     Raises SettingsError, naming the field, for a number out of range.
 
     Attributes:
-        grades: which help may be asked for; leaving some out gives comparisons.
-        demonstration_share: G1, of a batch (RLPD and HIL-SERL draw half and half).
+        grades: which help may be asked for, of 2, 3 and 4; leaving some out gives comparisons. How much is
+            replayed of what people did (G1) is the learner's ``human_share``, whatever is asked for.
         starts: what makes two starts alike: the same ``seed`` (on a robot: the number of a marked place), a
             similar first ``observation``, or the same instruction (``task``).
         start_distance: two first observations so close are the same start again; see clusters.py.
@@ -53,8 +53,7 @@ class GuidanceConfig:
         taper_success: and the policy succeeded alone in at least this share of them, and G2 is due nowhere.
     """
 
-    grades: tuple[int, ...] = (1, 2, 3, 4)
-    demonstration_share: float = _within(0.5, 0, 1)
+    grades: tuple[int, ...] = (2, 3, 4)
     starts: Literal['seed', 'observation', 'task'] = 'observation'
     start_distance: float = _within(0.03, 0, 1e6)
     most_starts: int = _within(8, 1, 10_000)
@@ -91,8 +90,11 @@ class GuidanceConfig:
                     raise SettingsError(
                         f'guidance.{entry.name} is {value!r}; give a number within {low:g} to {high:g}'
                     )
-        if not set(self.grades) <= {1, 2, 3, 4}:
-            raise SettingsError(f'guidance.grades is {list(self.grades)}; give some of [1, 2, 3, 4], or none')
+        if not set(self.grades) <= {2, 3, 4}:
+            raise SettingsError(
+                f'guidance.grades is {list(self.grades)}; give some of [2, 3, 4], or none (what people did '
+                "is replayed by the learner's human_share, which a recipe sets)"
+            )
         if self.recovered < self.low_success:
             raise SettingsError(
                 f'guidance.recovered ({self.recovered:g}) is below low_success ({self.low_success:g}), so '

@@ -20,14 +20,14 @@ class Plan:
 
     Attributes:
         seed: of the reset; on a robot the number of a marked place. None: nobody has a wish.
-        grade: the highest grade of help that is planned.
+        grade: the highest grade of help that is planned; ``REPLAY`` where nobody is asked for any, since the
+            learner replays what people did in any case.
         proposed: the start was chosen because the policy fails there, not drawn.
         demonstrate: a person should drive the whole episode.
         cluster: name of the group of starts it belongs to; empty where it was drawn.
         success: share of the last tries there that the policy won alone.
         tries: that it is the share of; 0 where it was drawn.
         reason: why, in words and numbers.
-        demonstration_share: share of a batch to be drawn from demonstrations (G1), once there are some.
     """
 
     seed: int | None = None
@@ -38,4 +38,3 @@ class Plan:
     success: float = 0.0
     tries: int = 0
     reason: str = ''
-    demonstration_share: float = 0.0

@@ -84,7 +84,7 @@ class Guide:
                     times[seed] += 1
             fewest = min(times.values())
             seed = int(rng.choice([s for s, n in times.items() if n == fewest]))
-            plan = Plan(seed, plan.grade, demonstration_share=plan.demonstration_share)
+            plan = Plan(seed, plan.grade)
         self.began(plan)
         return plan
 
@@ -94,12 +94,11 @@ class Guide:
         Args:
             available: seeds that may be proposed; None: every seed that was tried.
         """
-        config, lowest = self.config, self.lowest
-        share = config.demonstration_share if lowest else 0.0
+        config = self.config
         returns = list(self._returned) + [plan.proposed for plan in self._pending]
         recent = returns[-(config.share_window - 1) :] if config.share_window > 1 else []
         if sum(recent) + 1 > config.return_share * (len(recent) + 1):
-            return Plan(grade=lowest, demonstration_share=share)
+            return Plan(grade=Grade.REPLAY)
         allowed = None if available is None else {int(seed) for seed in available}
         choices = []
         for record in self._records.values():
@@ -110,7 +109,7 @@ class Guide:
                 waiting = sum(p.cluster == record.start.name for p in self._pending)
                 choices.append(((record.success, waiting, record.last_return), record, seeds, guided))
         if not choices:
-            return Plan(grade=lowest, demonstration_share=share)
+            return Plan(grade=Grade.REPLAY)
         _, record, seeds, guided = min(choices, key=lambda choice: choice[0])
         return Plan(
             seed=int(rng.choice(seeds)),
@@ -121,7 +120,6 @@ class Guide:
             success=record.success,
             tries=record.tries,
             reason=record.reason(),
-            demonstration_share=share,
         )
 
     def began(self, plan: Plan) -> None:
@@ -201,11 +199,6 @@ class Guide:
         self._count += 1
 
     # what there is to know
-
-    @property
-    def lowest(self) -> Grade:
-        """The grade of an episode of which nothing else is wanted."""
-        return Grade.REPLAY if 1 in self.config.grades else Grade.NONE
 
     @property
     def tries(self) -> list[Try]:

@@ -67,11 +67,13 @@ class Ranked:
         reward: [n], higher is better.
         std: [n], of the reward; zeros where it is exact.
         steps: [n, H], how good each row is, in [-0.5, 0.5]; None: not known.
+        rows: leading rows that the reward is of; 0: all.
     """
 
     reward: np.ndarray
     std: np.ndarray
     steps: np.ndarray | None = None
+    rows: int = 0
 
 
 class Ranker(Protocol):
@@ -145,7 +147,7 @@ class CandidatePairs:
             for name in self.policy.spec.cameras
         }
         state = torch.from_numpy(episode.state[rows].astype(np.float32))
-        noise = [_generator(self.config.seed, episode.episode_id, int(row)) for row in rows]
+        noise = [moment_generator(self.config.seed, episode.episode_id, int(row)) for row in rows]
         head = self.config.head or self.policy.config.head
         drawn = self.policy.candidates(
             Inputs(images, state, [episode.task] * len(rows)), self.config.candidates, noise,
@@ -161,6 +163,8 @@ class CandidatePairs:
                 f'{draft.episode.episode_id} row {step}: the ranking gave {reward} with {std} for '
                 f'{len(chunks)} chunks; it must give a finite number for each'
             )
+        if ranked.rows:
+            valid = valid & (np.arange(len(valid)) < ranked.rows)
         order = np.argsort(-reward, kind='stable')
         for better, worse in zip(order[: self.config.pairs], order[::-1]):
             margin = reward[better] - reward[worse]
@@ -179,6 +183,7 @@ def relative_steps(distance: np.ndarray) -> np.ndarray:
     return (1 / (1 + np.exp(-np.clip(apart / scale, -50, 50))) - 0.5).astype(np.float32)
 
 
-def _generator(seed: int, episode: str, row: int) -> torch.Generator:
+def moment_generator(seed: int, episode: str, row: int) -> torch.Generator:
+    """Random numbers of one moment, whatever was drawn for others."""
     words = np.frombuffer(hashlib.sha256(f'{seed}\0{episode}\0{row}'.encode()).digest()[:8], np.uint64)
     return torch.Generator().manual_seed(int(words[0]))

@@ -60,6 +60,7 @@ class DpoConfig(WeightedFlowConfig):
     length: Literal['sum', 'mean'] = 'sum'
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if not (self.beta > 0 and self.anchor >= 0 and self.draws >= 1 and self.batch >= 1):
             raise SettingsError(
                 f'beta {self.beta}, anchor {self.anchor}, draws {self.draws}, batch {self.batch}: beta must '

@@ -19,6 +19,7 @@ from apprentice.learning.preference.pairs import Pairs
 from apprentice.learning.preference.shadows import Shadows, replayed_shadows
 from apprentice.learning.weighted_flow import Losses
 from apprentice.policies.policy import FlowPolicy
+from apprentice.robot.settings import at_least
 from apprentice.robot.types import Episode
 
 
@@ -39,6 +40,10 @@ class PreferenceConfig:
     weight: float = 0.1
     dpo: DpoConfig = field(default_factory=lambda: DpoConfig(batch=16, draws=2, beta=50.0, anchor=0.0))
     pairs: InterventionConfig = field(default_factory=lambda: InterventionConfig(every=2))
+
+    def __post_init__(self) -> None:
+        at_least(self, 1, 'every', 'least')
+        at_least(self, 0, 'weight')
 
 
 class OnlinePreference:
@@ -81,7 +86,7 @@ class OnlinePreference:
 
     def _built(self, episode: Episode) -> Pairs:
         reference = self._objective.reference
-        shadows = self._shadows or replayed_shadows(reference, self._seed)
+        shadows = self._shadows or replayed_shadows(reference, self._seed, 'flow')
         return InterventionPairs(reference.spec, shadows, self.config.pairs).build([episode])
 
     def refer_to(self, policy: FlowPolicy) -> None:

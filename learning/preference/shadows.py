@@ -62,9 +62,13 @@ def read_shadows(path: Path, episode: Episode) -> dict[int, np.ndarray]:
     return found
 
 
-def replayed_shadows(policy: FlowPolicy, seed: int = 0, batch: int = 32) -> Shadows:
+def replayed_shadows(policy: FlowPolicy, seed: int = 0, head: str = '', batch: int = 32) -> Shadows:
     """Plans them afterwards, at every row a person drove: for logs without shadow chunks, and to ask a newer
-    policy than the one that was there."""
+    policy than the one that was there.
+
+    Args:
+        head: of the policy, ``flow`` or ``fast``; empty: as configured.
+    """
 
     def plan(episode: Episode) -> dict[int, np.ndarray]:
         rows = np.flatnonzero(episode.source == int(Source.HUMAN))
@@ -78,7 +82,7 @@ def replayed_shadows(policy: FlowPolicy, seed: int = 0, batch: int = 32) -> Shad
                 [episode.task] * len(chosen),
             )
             noise = [torch.Generator().manual_seed(seed * 1_000_003 + int(row)) for row in chosen]
-            planned = policy.candidates(inputs, 1, noise)[:, 0].cpu().numpy()
+            planned = policy.candidates(inputs, 1, noise, head=head or None)[:, 0].cpu().numpy()
             found |= {int(row): chunk for row, chunk in zip(chosen, planned)}
         return found
 

@@ -7,6 +7,7 @@ import contextlib
 import logging
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +50,8 @@ def train_dpo(
     command: str = '',
 ) -> FlowPolicy:
     """Train the policy in ``starter`` on ``pairs`` and save the averaged one in ``out``; returns it.
+
+    The head that was trained acts: the other one was not trained with the backbone.
 
     Calling again with the same arguments after a kill goes on from the newest snapshot and follows the same
     loss curve. Metrics, settings, plot and snapshots lie in ``OUT.training``.
@@ -101,6 +104,7 @@ def train_dpo(
             'reference': identity,
             **(about or {}),
         }
+        algorithm.averaged.config = replace(algorithm.averaged.config, head=config.head)
         checkpoint.save(algorithm.averaged, out, facts)
         write_settings(config, out / 'train.yaml', command)
         draw_losses(lines, work / 'loss.png')
@@ -177,9 +181,9 @@ def _card(
         [
             '# Policy after preference optimisation',
             '',
-            f'DPO (arXiv 2305.18290) on the {config.head} head, {last.get("step", 0)} steps, from the policy',
-            f'{identity[:12]} ({starter}). {len(pairs)} pairs over {len(pairs.state)} observations of '
-            f'{len(set(pairs.episode))} episodes: {sources}.',
+            f'DPO (arXiv 2305.18290) on the {config.head} head, which acts, {last.get("step", 0)} steps,',
+            f'from the policy {identity[:12]} ({starter}). {len(pairs)} pairs over {len(pairs.state)} '
+            f'observations of {len(set(pairs.episode))} episodes: {sources}.',
             f'beta {algorithm.beta:g}, anchor {algorithm.anchor:g}, learning rate '
             f'{algorithm.learning_rate:g}, '
             f'seed {config.seed}; all settings are in train.yaml.',

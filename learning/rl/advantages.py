@@ -56,13 +56,14 @@ def leave_one_out(score: torch.Tensor, group: torch.Tensor) -> torch.Tensor:
     """Score less the mean of the others of its group, [N] (RLOO, arXiv 2402.14740).
 
     The baseline does not depend on the episode it is for, so the gradient stays unbiased. An episode that is
-    alone in its group has none to be compared with: 0.
+    alone in its group has none to be compared with: 0. So it is where all scores of a group are equal.
     """
     advantage = torch.zeros_like(score)
     for number in group.unique():
         mine = group == number
         size = int(mine.sum())
-        if size > 1:
-            values = score[mine]
+        values = score[mine]
+        # of equal numbers the mean may differ by rounding
+        if size > 1 and float(values.max() - values.min()) > 1e-6:
             advantage[mine] = (values - values.mean()) * size / (size - 1)
     return advantage

@@ -16,6 +16,8 @@ import torch
 from apprentice.robot.parts import load_part
 from apprentice.robot.settings import SettingsError, from_dict
 
+_METHODS = ('update', 'choose', 'state_dict', 'load_state_dict')
+
 
 @dataclass(frozen=True)
 class Sizes:
@@ -141,6 +143,7 @@ class Algorithm(Protocol):
         candidates: torch.Tensor,
         explore: bool = False,
         generator: torch.Generator | None = None,
+        fixed: torch.Tensor | None = None,
     ) -> torch.Tensor:
         """The chunk to execute, [B, C, A].
 
@@ -149,6 +152,8 @@ class Algorithm(Protocol):
             candidates: [B, N, C, A], planned by the frozen flow from the same observations.
             explore: act as in training; otherwise as in evaluation.
             generator: of the exploration, on the CPU; None: the global one.
+            fixed: bool [B, C], rows that will be executed as they are in all candidates, whatever is chosen:
+                they count in what is judged, and are not changed. None: there are none.
         """
         ...
 
@@ -171,6 +176,10 @@ class Steering(Protocol):
         """Noise [B, C, A] to integrate a chunk from."""
         ...
 
+    def require(self, horizon: int) -> None:
+        """Raise ValueError where it cannot steer chunks of ``horizon`` rows and learn that from episodes."""
+        ...
+
 
 def make(
     part: str,
@@ -187,14 +196,28 @@ def make(
 
     Raises ValueError naming the part and what is wrong.
     """
+    cls, config = find(part, settings)
+    try:
+        made = cls(sizes, config, seed, device)
+    except (SettingsError, TypeError) as error:
+        raise ValueError(f'algorithm {part!r}: {error}') from None
+    if not isinstance(made, Algorithm):
+        raise ValueError(f'algorithm {part!r} lacks sizes or steps')
+    return made
+
+
+def find(part: str, settings: dict[str, Any] | None = None) -> tuple[Callable[..., Algorithm], Any]:
+    """The class ``part`` of an algorithm and its ``Config`` with ``settings``; nothing is made.
+
+    Raises ValueError naming the part and what is wrong.
+    """
     try:
         cls = load_part(part)
         config = getattr(cls, 'Config', None)
         if config is None or not is_dataclass(config):
             raise TypeError('it has no dataclass Config')
-        made = cls(sizes, from_dict(config, settings or {}), seed, device)
-    except (ImportError, AttributeError, SettingsError, TypeError) as error:
+        if not all(callable(getattr(cls, name, None)) for name in _METHODS):
+            raise TypeError(f'it lacks one of {", ".join(_METHODS)}')
+        return cls, from_dict(config, settings or {}, 'settings')
+    except (ImportError, AttributeError, ValueError, TypeError) as error:
         raise ValueError(f'algorithm {part!r}: {error}') from None
-    if not isinstance(made, Algorithm):
-        raise ValueError(f'algorithm {part!r} lacks update, choose, state_dict or load_state_dict')
-    return made

@@ -108,6 +108,7 @@ class ChunkBuffer:
         self._shares: dict[str, float] = {}
         self._robot: torch.Tensor | None = None  # of each transition, its place in the shares; -1: none
         self.alarm = ''  # why learning must stop; cleared by whoever has looked
+        self._kinds: set[bool] = set()  # of episodes: with and without measured progress
 
     def __len__(self) -> int:
         """Transitions that can be drawn."""
@@ -145,6 +146,7 @@ class ChunkBuffer:
                 f'the policy is for {self.spec.robot!r}'
             )
         found = self._rewarded(episode)
+        self._compare(episode, found.measured)
         cut = windows(episode, found, self.config)
         usable = self._usable(episode, cut)
         bad = len(cut) - int(usable.sum())
@@ -248,6 +250,20 @@ class ChunkBuffer:
 
     def _rewarded(self, episode: Episode) -> StepRewards:
         return step_rewards(episode, self.config, self.spec, self._advantage, self._rewards)
+
+    def _compare(self, episode: Episode, measured: bool) -> None:
+        """Say once that rewards with and without the potential are mixed: one value stands for both."""
+        if not self.config.scale and self._rewards is None:
+            return
+        if {measured, *self._kinds} == {True, False} != self._kinds:
+            log.warning(
+                'progress was measured in some episodes and not in others (%s: %s), so critics learn from '
+                'two kinds of rewards; record demonstrations with the reward models running, or set '
+                'online.windows.scale to 0',
+                episode.episode_id,
+                'measured' if measured else 'not measured',
+            )
+        self._kinds.add(measured)
 
     def _digest(self, episode: Episode) -> str:
         rewards = sorted(repr(reward) for reward in episode.rewards)

@@ -12,24 +12,31 @@ from typing import Any
 import numpy as np
 import torch
 
-from apprentice.learning.rl.base import Algorithm, Sizes, make
+from apprentice.learning.rl.base import Algorithm, Sizes, Steering, make
 from apprentice.learning.rl.features import FeatureConfig, FrozenEncoder, compose
 from apprentice.learning.snapshot import below
 from apprentice.policies import checkpoint
 from apprentice.policies.noise import Noise
 from apprentice.policies.policy import FlowPolicy, finite, inputs_of
+from apprentice.policies.prefix import Inputs
 from apprentice.policies.rtc import PreviousChunk, RtcConfig
 from apprentice.robot.settings import from_dict
 from apprentice.robot.types import Observation
 
 NAME = 'critics'  # of the part beside the policy in a checkpoint
+_AS_FOLLOWED = RtcConfig('hard')  # the rows that will be past, and no others
 
 
 class Choosing:
     """Plans candidates, lets the algorithm choose; a :class:`~apprentice.policies.runtime.ChunkPolicy`.
 
     Only the leading rows that critics judge are chosen among and edited; the rows after them are those of
-    the candidate that comes nearest to what was chosen.
+    the candidate that comes nearest to what was chosen. An algorithm that steers the noise plans one
+    candidate from it.
+
+    Rows that will be past when the chunk arrives are those that the robot follows meanwhile. They are put
+    into every candidate before it is judged and are not edited, so that critics are asked about what will be
+    executed, as they were trained.
 
     Args:
         policy: plans.
@@ -48,10 +55,15 @@ class Choosing:
         if encoder.potential:
             raise ValueError('critics that see the potential cannot act; set features.potential to false')
         self.policy, self.spec, self.config = policy.eval(), policy.spec, policy.config
-        self._encoder, self._algorithm = encoder, algorithm
+        self._encoder, self._algorithm, self._steering = encoder, algorithm, steering(algorithm, policy)
         self._duration_s, self._candidates = duration_s, encoder.config.candidates
         self.explore = explore
         self.elapsed_s = 0.0  # of the episode, by whoever asks :meth:`act`
+
+    @property
+    def rows(self) -> int:
+        """Leading rows of a chunk that are judged."""
+        return self._encoder.rows
 
     def act(
         self,
@@ -59,9 +71,10 @@ class Choosing:
         generator: torch.Generator | None = None,
         previous: PreviousChunk | None = None,
         rtc: RtcConfig | None = None,
+        followed: PreviousChunk | None = None,
     ) -> np.ndarray:
         """One chunk [H, A] in raw units. Raises ValueError for bad input or an action that is not finite."""
-        return self.act_batch([observation], generator, [previous], rtc, [self.elapsed_s])[0]
+        return self.act_batch([observation], generator, [previous], rtc, [self.elapsed_s], [followed])[0]
 
     @torch.no_grad()
     def act_batch(
@@ -71,29 +84,71 @@ class Choosing:
         previous: Sequence[PreviousChunk | None] | None = None,
         rtc: RtcConfig | None = None,
         elapsed_s: Sequence[float] | None = None,
+        followed: Sequence[PreviousChunk | None] | None = None,
     ) -> np.ndarray:
         """One chunk for each observation, [B, H, A] in raw units.
 
         Args:
             elapsed_s: of each episode; None: all have just begun.
+            followed: what the robot follows until the chunk arrives, where the chunk does not continue it;
+                elsewhere it is ``previous``.
         """
-        policy, rows = self.policy, self._encoder.rows
+        policy, rows, batch = self.policy, self.rows, len(observations)
         inputs = inputs_of(observations, self.spec).to(policy.device)
-        planned = policy.candidates(inputs, self._candidates, generator, previous, rtc)
-        batch, count = planned.shape[:2]
-        state = inputs.state.repeat_interleave(count, 0)
-        chunks = policy.normalize_actions(planned.flatten(0, 1), state).unflatten(0, (batch, count))
-        feature = self._encoder.summary(self._encoder.policy.encode(inputs))
-        over = torch.as_tensor(elapsed_s if elapsed_s is not None else [0.0] * batch, dtype=torch.float32)
-        share = (over / self._duration_s).clamp(0, 1).to(policy.device)
-        seen = compose(feature, policy.normalize_state(inputs.state), torch.zeros_like(share), share)
+        seen = self._see(inputs, elapsed_s if elapsed_s is not None else [0.0] * batch)
         # exploring draws for all observations together
         single = generator[0] if isinstance(generator, Sequence) else generator
-        chosen = self._algorithm.choose(seen, chunks[:, :, :rows], self.explore, single)
+        noise, count = None, self._candidates
+        if self._steering is not None:
+            noise, count = self._steering.noise(seen, self.explore, single)[:, None], 1
+        planned = policy.candidates(inputs, count, generator, previous, rtc, noise=noise)
+        state = inputs.state.repeat_interleave(count, 0)
+        chunks = policy.normalize_actions(planned.flatten(0, 1), state).unflatten(0, (batch, count))
+        none: list[PreviousChunk | None] = [None] * batch
+        meanwhile = [one or other for one, other in zip(followed or none, previous or none, strict=True)]
+        fixed = None
+        if any(one is not None and one.delay for one in meanwhile):
+            held = policy.guidance(meanwhile, inputs.state, _AS_FOLLOWED)
+            assert held is not None
+            fixed = held.weights > 0  # [B, H]
+            chunks = held.target[:, None].where(fixed[:, None, :, None], chunks)
+            fixed = fixed[:, :rows]
+        chosen = self._algorithm.choose(seen, chunks[:, :, :rows], self.explore, single, fixed)
         apart = (chunks[:, :, :rows] - chosen[:, None]).square().sum((2, 3))
         best = chunks[torch.arange(batch, device=chunks.device), apart.argmin(1)].clone()
         best[:, :rows] = chosen
         return finite(policy.denormalize_actions(best, inputs.state))
+
+    @torch.no_grad()
+    def values(self, observation: Observation, chunks: np.ndarray, elapsed_s: float = 0.0) -> np.ndarray:
+        """What each critic says of chunks [n, H, A] in raw units at one observation, float32 [members, n].
+
+        The leading :attr:`rows` count. Raises ValueError for an algorithm without critics of chunks.
+        """
+        critics = getattr(self._algorithm, 'critics', None)
+        if critics is None:
+            raise ValueError(f'{type(self._algorithm).__name__} has no critics that judge chunks')
+        inputs = inputs_of([observation], self.spec).to(self.policy.device)
+        given = torch.as_tensor(chunks, dtype=torch.float32).to(self.policy.device)
+        judged = self.policy.normalize_actions(given, inputs.state.expand(len(given), -1))[:, : self.rows]
+        return critics.values(self._see(inputs, [elapsed_s]), judged[None])[:, 0].cpu().numpy()
+
+    def _see(self, inputs: Inputs, elapsed_s: Sequence[float]) -> torch.Tensor:
+        """What the algorithm sees, [B, D]."""
+        feature = self._encoder.summary(self._encoder.policy.encode(inputs))
+        over = torch.as_tensor(elapsed_s, dtype=torch.float32)
+        share = (over / self._duration_s).clamp(0, 1).to(self.policy.device)
+        return compose(feature, self.policy.normalize_state(inputs.state), torch.zeros_like(share), share)
+
+
+def steering(algorithm: Algorithm, policy: FlowPolicy) -> Steering | None:
+    """``algorithm``, if it chooses the noise ``policy`` plans from. Raises ValueError where it cannot."""
+    if not isinstance(algorithm, Steering):
+        return None
+    if policy.config.head != 'flow':
+        raise ValueError(f'the head {policy.config.head} plans from no noise; set policy.head to flow')
+    algorithm.require(policy.spec.horizon)
+    return algorithm
 
 
 def pack(

@@ -1,14 +1,13 @@
 # Copyright 2026 The Apprentice authors. SPDX-License-Identifier: Apache-2.0
-"""The flow learns what went well: weighted flow matching between episodes, and the fallback without critics.
+"""The flow learns what went well: how much weighted flow matching learns of each step, by the critics.
 
-With critics, the policy's own steps weigh exp(advantage / temperature) (AWR, arXiv 1910.00177), the advantage
-being the value of what was executed over that of what the flow would have done. Without critics, RA-BC weighs
-by the progress over a chunk (SARM, arXiv 2509.25358, equations 8 and 9, as LeRobot has them).
+The policy's own steps weigh exp(advantage / temperature) (AWR, arXiv 1910.00177), the advantage being the
+value of what was executed over that of what the flow would have done. Without critics see
+learning/advantage.py.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,6 +17,7 @@ from apprentice.learning.guidance.accounting import BEFORE_TAKEOVER_S, before_ta
 from apprentice.learning.rl.base import ChunkBatch
 from apprentice.learning.rl.buffer import ChunkBuffer
 from apprentice.learning.rl.core import Critics
+from apprentice.robot.settings import at_least, positive
 from apprentice.robot.types import Episode, Outcome, Source
 
 
@@ -36,6 +36,10 @@ class ConsolidationConfig:
     human: float = 1.0
     human_failed: float = 0.0
     before_takeover_s: float = BEFORE_TAKEOVER_S
+
+    def __post_init__(self) -> None:
+        positive(self, 'temperature')
+        at_least(self, 0, 'ceiling', 'human', 'human_failed', 'before_takeover_s')
 
 
 @torch.no_grad()
@@ -80,45 +84,3 @@ def consolidation_weights(
     weight[before_takeover(episode.stamps, episode.source, config.before_takeover_s)] = 0.0
     weight[human] = config.human if success else config.human_failed
     return weight.astype(np.float32)
-
-
-@dataclass(frozen=True)
-class ProgressGain:
-    """What is gained over a chunk, over many episodes: mean and standard deviation."""
-
-    mean: float
-    std: float
-
-    @classmethod
-    def of(cls, potentials: Iterable[np.ndarray], horizon: int) -> ProgressGain:
-        """From the potentials [T] of episodes. Raises ValueError without any."""
-        gains = [progress_gain(phi, horizon) for phi in potentials if len(phi)]
-        if not gains:
-            raise ValueError('no episode has a potential; RA-BC needs a reward model that reports progress')
-        together = np.concatenate(gains)
-        return cls(float(together.mean()), float(together.std()))
-
-
-def progress_gain(phi: np.ndarray, horizon: int) -> np.ndarray:
-    """Phi_{t + horizon} - Phi_t, float64 [T]; after the end the potential stays."""
-    phi = np.asarray(phi, np.float64)
-    return phi[np.minimum(np.arange(len(phi)) + horizon, len(phi) - 1)] - phi
-
-
-def rabc_weights(phi: np.ndarray, horizon: int, gain: ProgressGain, kappa: float = 0.01) -> np.ndarray:
-    """RA-BC: weight of every step, float32 [T].
-
-    1 where more than ``kappa`` is gained, 0 where something is lost; in between the gain's place between two
-    standard deviations below the mean and two above it.
-    """
-    found = progress_gain(phi, horizon)
-    soft = np.clip((found - (gain.mean - 2 * gain.std)) / (4 * gain.std + 1e-6), 0.0, 1.0)
-    return np.where(found > kappa, 1.0, np.where(found >= 0, soft, 0.0)).astype(np.float32)
-
-
-def progress_weights(
-    episode: Episode, phi: np.ndarray, horizon: int, gain: ProgressGain, kappa: float = 0.01
-) -> np.ndarray:
-    """:func:`rabc_weights` of the steps that the policy or a person drove; the others weigh nothing."""
-    driven = np.isin(episode.source, (int(Source.POLICY), int(Source.HUMAN)))
-    return rabc_weights(phi, horizon, gain, kappa) * driven

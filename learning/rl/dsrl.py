@@ -6,6 +6,10 @@ may be a black box behind a server. In the variant ``na`` critics judge chunks, 
 what they say is distilled into critics of the noise, whose gradient the actor follows. The variant ``sac``
 learns from executed noise alone. All rows of a chunk come of all rows of its noise, so whole chunks must be
 kept (``rows`` of :class:`.features.FeatureConfig` 0).
+
+In a recipe (``recipes/dsrl.yaml``) only ``na`` works: the candidates of recorded episodes are kept with their
+noise, but nobody knows the noise of what was executed. The flow learns on there, so the candidates should be
+planned again often (``refresh_every``).
 """
 
 from __future__ import annotations
@@ -174,6 +178,24 @@ class Dsrl(Training):
             'actor_skipped': done['skipped'],
         }
 
+    def require(self, horizon: int) -> None:
+        """Raise ValueError naming what cannot be learned from recorded episodes, with the remedy."""
+        if self.config.variant == 'sac':
+            raise ValueError(
+                'dsrl: episodes do not hold the noise that executed chunks came from, which the variant sac '
+                'learns from, and a person has none; use the variant na'
+            )
+        if self.config.repeat:
+            raise ValueError(
+                'dsrl: candidates of recorded episodes are planned from noise of its own in every row, so '
+                'nothing says what repeated noise makes; leave repeat false'
+            )
+        if self.sizes.rows != horizon:
+            raise ValueError(
+                f'dsrl: all {horizon} rows of a chunk come of all rows of its noise, but {self.sizes.rows} '
+                f'are kept; set features.rows to 0 and windows.rows to {horizon}'
+            )
+
     @torch.no_grad()
     def noise(
         self, feature: torch.Tensor, explore: bool = False, generator: torch.Generator | None = None
@@ -191,6 +213,7 @@ class Dsrl(Training):
         candidates: torch.Tensor,
         explore: bool = False,
         generator: torch.Generator | None = None,
+        fixed: torch.Tensor | None = None,
     ) -> torch.Tensor:
         """The best of ``candidates``, which were planned from :meth:`noise`; of one, that one.
 

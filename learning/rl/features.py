@@ -1,31 +1,24 @@
 # Copyright 2026 The Apprentice authors. SPDX-License-Identifier: Apache-2.0
 """What critics see: a frozen policy's summary of an observation, joint state, potential and time.
 
-The encoder is never trained by reinforcement learning, so an episode is encoded once and kept as float16,
-beside the hash of the weights it was made with.
+The encoder is never trained by reinforcement learning, so an episode is encoded once and kept as float16.
 """
 
 from __future__ import annotations
 
 import hashlib
-import logging
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 
 from apprentice.policies import flow
 from apprentice.policies.policy import FlowPolicy
 from apprentice.policies.prefix import Inputs, Prefix
-from apprentice.robot.files import replacing
+from apprentice.robot.settings import at_least
 from apprentice.robot.types import Episode
-
-log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -50,6 +43,10 @@ class FeatureConfig:
     rows: int = 0
     batch: int = 32
     potential: bool = True
+
+    def __post_init__(self) -> None:
+        at_least(self, 1, 'components', 'candidates', 'batch')
+        at_least(self, 0, 'rows')
 
 
 @dataclass
@@ -90,7 +87,6 @@ class FrozenEncoder:
             )
         self._mean: torch.Tensor | None = None
         self._basis: torch.Tensor | None = None  # [raw, F], or [raw] to scale only
-        self._weights = _digest(policy)
         self.plan_with(planner or policy)
 
     @property
@@ -108,22 +104,11 @@ class FrozenEncoder:
         """Whether critics see the potential."""
         return self.config.potential
 
-    @property
-    def sha256(self) -> str:
-        """Of everything that features and candidates depend on."""
-        fitted = b'' if self._mean is None else self._mean.cpu().numpy().tobytes()
-        return hashlib.sha256(
-            repr((self._weights, self._planner_weights, asdict(self.config))).encode() + fitted
-        ).hexdigest()
-
     def plan_with(self, planner: FlowPolicy) -> None:
         """Plan candidates with another version of the policy from now on."""
         self._planner = planner.eval()
-        self._planner_weights = self._weights if planner is self.policy else _digest(planner)
         # what one backbone encoded, only the same can read
-        self._own_prefix = planner is not self.policy and _digest(planner.backbone) != _digest(
-            self.policy.backbone
-        )
+        self._own_prefix = planner is not self.policy and not _alike(planner.backbone, self.policy.backbone)
 
     @torch.no_grad()
     def _raw(self, prefix: Prefix) -> torch.Tensor:
@@ -273,38 +258,7 @@ def compose(
     return torch.cat([feature.float(), state.float(), phi[:, None].float(), share[:, None].float()], -1)
 
 
-def cached_moments(
-    encoder: FrozenEncoder, episode: Episode, rows: np.ndarray, folder: str | Path, session: str = ''
-) -> Moments:
-    """:meth:`FrozenEncoder.moments`, read from ``folder`` if they were made with these weights before.
-
-    A file of other weights, other rows, or one that is damaged is made again.
-    """
-    name = hashlib.sha256(f'{session}/{episode.episode_id}'.encode()).hexdigest()[:32]
-    path, sha256 = Path(folder) / f'{name}.safetensors', encoder.sha256
-    wanted = torch.as_tensor(rows, dtype=torch.int64)
-    try:
-        with safe_open(path, 'pt') as file:
-            if (file.metadata() or {}).get('encoder') == sha256:
-                kept = Moments(**{key: file.get_tensor(key) for key in file.keys()})  # noqa: SIM118
-                if torch.equal(kept.rows, wanted):
-                    return kept
-    except FileNotFoundError:
-        pass
-    except (OSError, SafetensorError, TypeError) as error:
-        log.warning('%s is damaged (%s) and is made again', path, error)
-    made = encoder.moments(episode, rows)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(path) as temporary:
-        save_file({k: v.contiguous() for k, v in vars(made).items()}, temporary, {'encoder': sha256})
-    return made
-
-
-def _digest(module: torch.nn.Module) -> str:
-    """Of all weights and, of a policy, of the statistics."""
-    spec = module.spec.to_dict() if isinstance(module, FlowPolicy) else None
-    digest = hashlib.sha256(repr(spec).encode())
-    for name, tensor in sorted(module.state_dict().items()):
-        digest.update(name.encode())
-        digest.update(tensor.detach().cpu().reshape(-1).view(torch.uint8).numpy().tobytes())
-    return digest.hexdigest()
+def _alike(one: torch.nn.Module, other: torch.nn.Module) -> bool:
+    """Whether all weights are the same."""
+    mine, theirs = one.state_dict(), other.state_dict()
+    return mine.keys() == theirs.keys() and all(torch.equal(mine[name], theirs[name]) for name in mine)

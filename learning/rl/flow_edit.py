@@ -138,12 +138,16 @@ class FlowEdit(Training):
         candidates: torch.Tensor,
         explore: bool = False,
         generator: torch.Generator | None = None,
+        fixed: torch.Tensor | None = None,
     ) -> torch.Tensor:
         """The candidate or edit with the highest mean value."""
         chunks = candidates
         if self.editing:
             noise = torch.randn(candidates.shape, generator=generator).to(candidates) if explore else None
-            chunks = torch.cat([candidates, self.edit(feature, candidates, noise)], 1)
+            edited = self.edit(feature, candidates, noise)
+            if fixed is not None:
+                edited = candidates.where(fixed[:, None, :, None], edited)
+            chunks = torch.cat([candidates, edited], 1)
         best = self.critics.values(feature, chunks).mean(0).argmax(1)
         if explore:
             best = any_of(best, candidates.shape[1], self.config.epsilon, generator)

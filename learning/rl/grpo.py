@@ -4,7 +4,8 @@
 Needs starts that can be repeated exactly, so simulation only. The policy gradient is that of Flow-SDE PPO
 (Flow-GRPO, arXiv 2505.05470); the advantage of an episode holds for all of its chunks. ``baseline: group`` is
 GRPO (2402.03300), ``leave_one_out`` RLOO (2402.14740), unbiased. Starts on which all tries ended alike teach
-nothing and are left out (as in DAPO, 2503.14476).
+nothing and are left out (as in DAPO, 2503.14476). Where that leaves a minibatch without any advantage, no
+step is made: Adam would go on in the direction of earlier ones.
 """
 
 from __future__ import annotations
@@ -99,6 +100,10 @@ class Grpo(OnPolicy):
             parts = torch.arange(len(macros)).split(PART)
             macros.old = torch.cat([self.module.log_likelihood(macros.take(rows)) for rows in parts])
         return macros, {'informative': len(kept) / len(episodes)}
+
+    def teaches(self, macros: Macros) -> bool:
+        """Whether any macro action of a minibatch has an advantage, in any of the processes."""
+        return float(self.ranks.total(macros.advantage.abs().sum())) > 0
 
 
 ALGORITHM = Grpo

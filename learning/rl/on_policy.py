@@ -153,6 +153,10 @@ class OnPolicy:
         """Macro actions with advantages and what is old, and metrics about them."""
         raise NotImplementedError
 
+    def teaches(self, macros: Macros) -> bool:
+        """Whether a step is to be made on a minibatch; every process must say the same."""
+        return True
+
     def parameter_groups(self) -> list[dict[str, Any]]:
         return [{'params': list(self.policy.expert.parameters()), 'lr': self.config.learning_rate}]
 
@@ -160,21 +164,25 @@ class OnPolicy:
         """Several epochs on episodes of the present weights; returns metrics.
 
         With several processes each gives episodes of its own, and all must call. A step whose loss or
-        gradient is not finite is not applied, and counted as ``skipped``.
+        gradient is not finite is not applied, and counted as ``skipped``; where nothing could be learned
+        there are no other metrics of steps.
         """
         macros, metrics = self.prepare(episodes)
         done: dict[str, list[float]] = {}
         for _ in range(self.config.epochs):
-            order = torch.randperm(len(macros), generator=self.generator)
+            order, values = torch.randperm(len(macros), generator=self.generator), dict[str, float]()
             for rows in order.tensor_split(self.config.minibatches):
-                values = self._step(macros.take(rows))
+                part = macros.take(rows)
+                if not self.teaches(part):
+                    continue
+                values = self._step(part)
                 for name, value in values.items():
                     done.setdefault(name, []).append(value)
             if values.get('divergence', 0.0) > self.config.divergence_limit:
                 break
         self.updates += 1
         means = {name: sum(found) / len(found) for name, found in done.items()}
-        return {**metrics, **means, 'gradient_steps': float(self.steps)}
+        return {'skipped': 0.0, **metrics, **means, 'gradient_steps': float(self.steps)}
 
     def _step(self, macros: Macros) -> dict[str, float]:
         ranks = self.ranks

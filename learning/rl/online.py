@@ -20,7 +20,7 @@ import torch
 from apprentice.learning.advantage import AdvantageConfig
 from apprentice.learning.rl.base import make
 from apprentice.learning.rl.buffer import ChunkBuffer
-from apprentice.learning.rl.choosing import Choosing, pack
+from apprentice.learning.rl.choosing import Choosing, pack, steering
 from apprentice.learning.rl.consolidation import (
     ConsolidationConfig,
     consolidation_weights,
@@ -31,6 +31,7 @@ from apprentice.learning.rl.windows import WindowConfig
 from apprentice.policies.checkpoint import Beside
 from apprentice.policies.policy import FlowPolicy
 from apprentice.reward_models.pipeline import RewardPipeline
+from apprentice.robot.settings import SettingsError, at_least, fractions
 from apprentice.robot.types import Episode
 
 log = logging.getLogger(__name__)
@@ -45,8 +46,8 @@ class OnlineConfig:
         batch: transitions of an update, half of them by people.
         updates: of the algorithm, for each gradient step of the flow.
         warm_up: transitions before the first update.
-        judge_after: updates of the algorithm before its values weigh the flow's steps; a value that was
-            hardly learned says nothing.
+        act_after, judge_after: updates of the algorithm before it chooses what is done, before its values
+            weigh the flow's steps; a value that was hardly learned says nothing.
         refresh_every: episodes after which the candidates are planned again by the present policy, and all
             steps are weighed again by the present critics; 0: never.
     """
@@ -62,8 +63,23 @@ class OnlineConfig:
     human_share: float = 0.5
     updates: int = 2
     warm_up: int = 200
+    act_after: int = 500
     judge_after: int = 1000
     refresh_every: int = 25
+
+    def __post_init__(self) -> None:
+        at_least(self, 1, 'batch', 'updates', 'warm_up')
+        at_least(self, 0, 'act_after', 'judge_after', 'refresh_every')
+        fractions(self, 'human_share')
+        if self.features.potential:
+            raise SettingsError(
+                'features.potential is true, but nobody measures the potential in time for acting; give false'
+            )
+        if self.features.rows and self.features.rows != self.windows.rows:
+            raise SettingsError(
+                f'features.rows is {self.features.rows} and windows.rows {self.windows.rows}; give both the '
+                'same number'
+            )
 
 
 class OnlineCritics:
@@ -71,6 +87,8 @@ class OnlineCritics:
 
     Args:
         policy: the first policy; a copy of it stays as the encoder.
+
+    Raises ValueError for an algorithm that cannot learn from episodes of this policy.
     """
 
     def __init__(
@@ -87,6 +105,7 @@ class OnlineCritics:
             self.encoder, config.windows, config.human_share, advantage, rewards, device=policy.device
         )
         self.algorithm = make(config.part, self.buffer.sizes, config.settings, seed, policy.device)
+        steering(self.algorithm, policy)  # refused now, not when it acts
         self._generator = torch.Generator().manual_seed(seed + 1)
         self._episodes: dict[str, Episode] = {}
         self._refreshed_at = 0  # episodes there were at the last refresh
@@ -131,12 +150,17 @@ class OnlineCritics:
 
     @property
     def acts(self) -> bool:
-        """Whether the critics can look at an observation already."""
+        """Whether the critics can look at an observation already, and have learned enough to choose."""
+        return self._fits and self.algorithm.steps >= self.config.act_after
+
+    @property
+    def _fits(self) -> bool:
+        """Whether there are features."""
         return self.config.features.kind != 'tokens' or bool(self.encoder.state_dict())
 
     def _fitted(self, episodes: list[Episode]) -> bool:
         """Whether features can be made; without demonstrations they are fitted to the first episodes."""
-        if self.acts:
+        if self._fits:
             return True
         try:
             self.encoder.fit(episodes)

@@ -55,6 +55,7 @@ class QChunking(Training):
         candidates: torch.Tensor,
         explore: bool = False,
         generator: torch.Generator | None = None,
+        fixed: torch.Tensor | None = None,
     ) -> torch.Tensor:
         """The candidate with the highest mean value."""
         best = self.critics.values(feature, candidates).mean(0).argmax(1)

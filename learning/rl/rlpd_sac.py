@@ -125,13 +125,15 @@ class RlpdSac(Training):
         candidates: torch.Tensor,
         explore: bool = False,
         generator: torch.Generator | None = None,
+        fixed: torch.Tensor | None = None,
     ) -> torch.Tensor:
-        """The actor's chunk; ``candidates`` are not looked at."""
+        """The actor's chunk; of ``candidates`` only rows that are fixed are looked at."""
         noise = None
         if explore:
             noise = torch.randn(len(feature), self.sizes.chunk, generator=generator).to(feature)
         chunk = self.act(feature, noise)[0]
-        return self.gripper.put(chunk, feature) if self.gripper else chunk
+        chunk = self.gripper.put(chunk, feature) if self.gripper else chunk
+        return chunk if fixed is None else candidates[:, 0].where(fixed[..., None], chunk)
 
 
 class DiscreteGripper:

@@ -11,13 +11,13 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from apprentice.learning.advantage import AdvantageConfig, potential, trajectory
+from apprentice.learning.advantage import AdvantageConfig, potential, trajectory, without_future
 from apprentice.learning.guidance.accounting import takeovers
 from apprentice.policies.spec import PolicySpec
 from apprentice.reward_models.base import Trajectory
 from apprentice.reward_models.pipeline import RewardPipeline
 from apprentice.reward_models.shaping.pipeline import PartConfig, Shaping, ShapingConfig
-from apprentice.robot.episode_record import EndCause
+from apprentice.robot.settings import SettingsError, at_least, positive
 from apprentice.robot.types import Episode, Outcome, Source
 
 _POTENTIAL = 'apprentice.reward_models.shaping.potential:PotentialShaping'
@@ -48,11 +48,12 @@ class WindowConfig:
     raw_differences: bool = False
     duration_s: float = 10.0
 
-    def __post_init__(self):
-        if self.rows < 1 or self.stride < 1 or not 0 < self.discount <= 1 or self.duration_s <= 0:
-            raise ValueError(
-                'windows: give rows and stride of 1 or more, a discount in (0, 1] and duration_s > 0'
-            )
+    def __post_init__(self) -> None:
+        at_least(self, 1, 'rows', 'stride')
+        at_least(self, 0, 'scale', 'toggle_penalty', 'takeover_penalty')
+        positive(self, 'duration_s')
+        if not 0 < self.discount <= 1:
+            raise SettingsError(f'discount is {self.discount}; give a discount in (0, 1]')
 
 
 @dataclass
@@ -63,11 +64,13 @@ class StepRewards:
         reward: float64 [T].
         phi: float64 [T] in [0, 1], the potential; 0 where nothing was measured.
         terminal: whether it ended in a state without a future.
+        measured: whether a reward model said anything, so that the potential is part of the reward.
     """
 
     reward: np.ndarray
     phi: np.ndarray
     terminal: bool
+    measured: bool = True
 
 
 @dataclass
@@ -122,6 +125,7 @@ def step_rewards(
         steps = None if phi is None else _trajectory(episode, phi)
         part = PartConfig(_POTENTIAL, {'scale': config.scale})
         shaping = Shaping(ShapingConfig(transforms=(part,)))
+    measured = steps is not None
     if steps is None:  # nothing was measured: success alone
         steps = replace(_trajectory(episode, np.zeros(len(episode))), trust=0.0)
     steps = replace(steps, discount=config.discount)
@@ -131,14 +135,14 @@ def step_rewards(
         reward = success + config.scale * advantage.shaping_weight * np.diff(steps.potential)
     reward = reward - config.toggle_penalty * _toggles(episode, spec)
     reward = reward - config.takeover_penalty * _takeovers(episode)
-    return StepRewards(reward, np.asarray(steps.potential, np.float64)[:-1], steps.terminal)
+    return StepRewards(reward, np.asarray(steps.potential, np.float64)[:-1], steps.terminal, measured)
 
 
 def _trajectory(episode: Episode, phi: np.ndarray) -> Trajectory:
     judged = episode.outcome in (Outcome.SUCCESS, Outcome.FAILURE)
     return Trajectory(
         potential=np.append(phi, phi[-1:]),
-        terminal=judged and episode.end_cause != EndCause.TIMEOUT,
+        terminal=without_future(episode),
         outcome=float(episode.outcome == Outcome.SUCCESS) if judged else float('nan'),
     )
 
@@ -163,8 +167,8 @@ def _takeovers(episode: Episode) -> np.ndarray:
 def windows(episode: Episode, rewards: StepRewards, config: WindowConfig) -> Windows:
     """Windows of what the policy or a person drove; holding and resetting are nobody's intention.
 
-    A window is shorter where driving or the episode ends. The last observation of a time-out is bootstrapped
-    from; what happens after its step was not recorded.
+    A window is shorter where driving or the episode ends. The last observation of a time-out without success
+    is bootstrapped from; what happens after its step was not recorded.
     """
     human = episode.source == int(Source.HUMAN)
     driven = human | (episode.source == int(Source.POLICY))

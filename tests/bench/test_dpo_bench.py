@@ -7,14 +7,17 @@ import json
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / 'learning'))
 from clone_rig import ROBOT, make_episode
+from preference_rig import JOINT, save_policy
 
 from apprentice.bench import dpo, dpo_arms
 from apprentice.episodes.episode_writer import write_episode
 from apprentice.learning.statistics import mcnemar
+from apprentice.policies import checkpoint
 
 
 def test_differences_are_of_the_same_starts():
@@ -70,6 +73,27 @@ def test_people_help_once_and_their_chunks_win(tmp_path):
     files = {path: path.stat().st_mtime_ns for path in bench.helped().values()}
     assert len(files) == 2
     assert {path: path.stat().st_mtime_ns for path in bench.helped().values()} == files
+
+
+def test_every_head_and_policy_has_episodes_and_pairs_of_its_own(tmp_path):
+    """One work folder; what one head did or proposed is nothing that the other one is trained on."""
+    starter = save_policy(tmp_path / 'starter', JOINT)
+    work, shipped = tmp_path / 'work', dpo_arms.share('weights', 'policy')
+    write_episode(work / 'old_demonstrations' / 'demonstration-000-00000.mcap', make_episode(0), ROBOT)
+    found, helped = {}, set()
+    for head in ('flow', 'fast'):
+        words = ['--policy', str(starter), '--work', str(work), '--demonstrations', '1', '--helped', '1']
+        bench = dpo_arms.Bench(dpo.parse([*words, f'head={head}']), 0)
+        found[head] = bench.pairs(dpo_arms.ARMS['deviation'])
+        assert bench.pairs(dpo_arms.ARMS['deviation']).digest() == found[head].digest()
+        helped.update(path.parent.name for path in bench.helped().values())
+        assert bench.pairs(dpo_arms.ARMS['helped']).source[0] == 'intervention'
+    assert np.abs(found['flow'].loser[0] - found['fast'].loser[0]).max() > 1e-3
+    other = dpo_arms.Bench(dpo.parse(['--work', str(work), '--helped', '1', 'head=flow']), 0)
+    helped.update(path.parent.name for path in other.helped().values())
+    hashes = [checkpoint.sha256(folder / checkpoint.MANIFEST)[:8] for folder in (starter, shipped)]
+    expected = (f'{hashes[0]}_flow', f'{hashes[0]}_fast', f'{hashes[1]}_flow')
+    assert helped == {f'helped_episodes_{each}' for each in expected}
 
 
 def test_starts_that_are_reported_are_not_those_of_choosing():

@@ -10,6 +10,7 @@ import urllib.request
 import numpy as np
 import pytest
 import torch
+from critics_rig import publish
 from remote_rig import TOKEN, ServerProcess, make_policy, make_weights, observation
 
 from apprentice.cli import serve
@@ -44,6 +45,16 @@ def test_serve_ask_and_end(tmp_path, weights):
         assert (health['requests'], health['chunks'], health['errors']) == (1, 1, 0)
         assert server.end() == 0, server.output()
         assert 'Traceback' not in server.output()
+    finally:
+        server.popen.kill()
+
+
+def test_it_says_that_critics_are_not_served(tmp_path):
+    version, _ = publish(tmp_path / 'weights')
+    server = ServerProcess(tmp_path / 'log', str(version.folder), '--port', '0', '--threads', '1')
+    try:
+        assert 'served alone, without its critics' in server.output()
+        assert server.end() == 0, server.output()
     finally:
         server.popen.kill()
 

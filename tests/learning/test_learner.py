@@ -64,6 +64,14 @@ def test_half_of_a_batch_comes_from_people(starter):
     assert len(texts) == 400
 
 
+def test_without_a_share_of_people_no_demonstration_is_replayed(starter):
+    replay = Replay(checkpoint.load(starter)[0].spec, human_share=0.0)
+    replay.add(make_episode(0, task='demonstration'), demonstration=True)
+    assert set(replay.sample(20, np.random.default_rng(0)).text) == {'demonstration'}
+    replay.add(make_episode(2, task='autonomous', source=Source.POLICY))
+    assert set(replay.sample(200, np.random.default_rng(0)).text) == {'autonomous'}
+
+
 def test_replay_refuses_what_must_not_be_learned(starter):
     replay = Replay(checkpoint.load(starter)[0].spec)
     with pytest.raises(UnusableEpisode, match='evaluation'):

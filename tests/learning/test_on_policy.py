@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 
 import pytest
 import torch
@@ -118,6 +119,26 @@ def test_the_reference_holds_the_policy_back():
         algorithm = Grpo(random_walker(), config, 4)
         divergences.append(algorithm.update(roll_out(algorithm, 0, 48))['from_reference'])
     assert 0 < divergences[1] < 0.7 * divergences[0]
+
+
+@pytest.mark.parametrize('baseline', ['group', 'leave_one_out'])
+def test_tries_that_all_ended_alike_move_nothing(baseline):
+    """Adam has a momentum by then, and the reference would pull."""
+    config = GrpoConfig(noise=1.0, baseline=baseline, reference_weight=0.1, **COMMON)
+    algorithm = Grpo(random_walker(), config, 4)
+    first = algorithm.update(roll_out(algorithm, 0, 24))
+    assert first['gradient_steps'] > 0
+    alike = []
+    for each in roll_out(algorithm, 1, 24):
+        reward = torch.zeros_like(each.reward)
+        reward[-1] = 0.7
+        alike.append(dataclasses.replace(each, reward=reward, discount=torch.ones_like(each.discount)))
+    before = copy.deepcopy(algorithm.module.state_dict())
+    metrics = algorithm.update(alike)
+    assert (metrics['informative'], metrics['skipped']) == (1 / 24, 0)
+    assert metrics['gradient_steps'] == first['gradient_steps']
+    for name, tensor in algorithm.module.state_dict().items():
+        assert torch.equal(tensor, before[name]), name
 
 
 def test_without_a_stochastic_step_there_is_no_likelihood():

@@ -37,6 +37,7 @@ ONLINE = OnlineConfig(
     batch=8,
     updates=2,
     warm_up=4,
+    act_after=0,
     judge_after=4,
     refresh_every=2,
 )
@@ -101,6 +102,19 @@ def test_all_parts_learn_and_what_is_published_chooses_as_the_learner_does(tmp_p
     np.testing.assert_allclose(loaded.act(seen, torch.Generator().manual_seed(5)), mine, atol=1e-6)
     alone = policy.act(seen, torch.Generator().manual_seed(5))
     assert np.abs(mine[:4] - alone[:4]).max() > 1e-6  # the critics do something
+
+
+def test_critics_that_have_hardly_learned_do_not_act(starter, tmp_path):
+    online = dataclasses.replace(ONLINE, act_after=4)
+    config = LearnerConfig(algorithm=ALGORITHM, online=online, warm_up=1, updates_per_episode=2)
+    learner = Learner(ROBOT, tmp_path / 'run', starter, config)
+    learner.show([make_episode(0)])
+    assert isinstance(learner.acting(), FlowPolicy)
+    learner.take(mixed(3))
+    while learner.ready:
+        learner.update()
+    assert learner.online.algorithm.steps == 4
+    assert isinstance(learner.acting(), Choosing)
 
 
 def test_damaged_critics_are_refused(tmp_path, starter):

@@ -131,18 +131,34 @@ def test_a_world_model_ranks_by_where_chunks_lead(policy):
 
 
 def test_a_critic_with_members_knows_its_doubt(policy):
-    def judge(observation, chunks):
+    def judge(observation, chunks, elapsed_s):
         assert observation.text == 'pick up the red cube'
+        assert elapsed_s == 0
         good = chunks[:, 0, 0]
-        return np.stack([good - 1, good + 1])
+        return np.stack([3 * good, -good])
 
     config = CandidateConfig(4, every=20)
     assert len(CriticPairs(policy, judge, 'q', config).build([make_episode(0)])) == 0
-    config = replace(config, sigmas=0.0)
-    pairs = CriticPairs(policy, judge, 'q', config).build([make_episode(0)])
+    pairs = CriticPairs(policy, judge, 'q', replace(config, sigmas=0.0)).build([make_episode(0)])
     assert (pairs.winner[:, 0, 0] > pairs.loser[:, 0, 0]).all()
+    # members that differ about the moment, not about its chunks, do not doubt
+    apart = CriticPairs(policy, lambda o, c, t: c[:, 0, 0] + np.array([[-1.0], [1.0]]), 'q', config)
+    assert len(apart.build([make_episode(0)])) == 1
     with pytest.raises(PairError, match='members'):
-        CriticPairs(policy, lambda o, c: np.zeros(3), 'q', config).build([make_episode(0)])
+        CriticPairs(policy, lambda o, c, t: np.zeros(3), 'q', config).build([make_episode(0)])
+
+
+def test_pairs_of_a_critic_count_the_rows_that_it_judges(policy):
+    asked = []
+
+    def judge(observation, chunks, elapsed_s):
+        asked.append(elapsed_s)
+        return chunks[:, 0, 0]
+
+    pairs = CriticPairs(policy, judge, 'q', CandidateConfig(3, every=5), rows=3).build([make_episode(0)])
+    # the episode has 12 steps: after row 10 two are left
+    assert pairs.valid.sum(1).tolist() == [3, 3, 2]
+    assert asked == pytest.approx([0, 0.5, 1.0])
 
 
 def test_deviations_are_exact(policy):

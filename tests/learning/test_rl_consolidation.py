@@ -15,12 +15,9 @@ from apprentice.learning.replay import Replay
 from apprentice.learning.rl.buffer import ChunkBuffer
 from apprentice.learning.rl.consolidation import (
     ConsolidationConfig,
-    ProgressGain,
     advantages,
     consolidation_weights,
     episode_advantages,
-    progress_weights,
-    rabc_weights,
 )
 from apprentice.learning.rl.core import CriticConfig, Critics
 from apprentice.learning.rl.features import FeatureConfig, FrozenEncoder
@@ -45,23 +42,6 @@ def test_weights_by_hand():
     assert consolidation_weights(episode('pppxxh'), None, config).tolist() == [1, 1, 0, 0, 0, 1]
     assert consolidation_weights(episode('pphhpxxp'), None, config)[4] == 1
     assert consolidation_weights(episode('xhxph'), None, config).tolist() == [0, 1, 0, 0, 1]
-
-
-def test_progress_weights_by_hand():
-    """Mean 0.01 and deviation 0.02: a gain of 0.005 lies (0.005 + 0.03) / 0.08 of the way."""
-    phi = np.array([0.1, 0.105, 0.205, 0.105, 0.105])
-    weight = rabc_weights(phi, 1, ProgressGain(0.01, 0.02))
-    assert weight.tolist() == pytest.approx([0.035 / 0.08, 1, 0, 0.03 / 0.08, 0.03 / 0.08], rel=1e-3)
-    held = progress_weights(episode('ppxpp'), phi, 1, ProgressGain(0.01, 0.02))
-    assert held[[0, 1, 3]].tolist() == weight[[0, 1, 3]].tolist()
-    assert held[2] == 0
-    lying = progress_weights(episode('ppxpp'), phi[::-1], 1, ProgressGain(0.01, 0.02))
-    assert lying[2] == 0  # it rose while nobody drove
-    gain = ProgressGain.of([np.array([0.0, 0.1, 0.3]), np.array([])], 1)
-    assert gain.mean == pytest.approx(0.1)
-    assert gain.std == pytest.approx(np.std([0.1, 0.2, 0.0]))
-    with pytest.raises(ValueError, match='reports progress'):
-        ProgressGain.of([], 1)
 
 
 def test_an_advantage_is_the_value_over_the_candidates():

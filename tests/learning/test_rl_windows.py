@@ -41,6 +41,16 @@ def test_a_time_out_is_bootstrapped_from_its_last_observation():
     assert failed.discount.tolist() == pytest.approx([0.729, 0, 0, 0])
 
 
+def test_a_success_seen_after_the_time_was_over_is_a_success():
+    phi = [0.1, 0.4, 0.2, 0.7]
+    found, rewards = cut(episode('pppp', Outcome.SUCCESS, phi, cause=3))
+    wanted, known = cut(episode('pppp', Outcome.SUCCESS, phi))
+    assert rewards.terminal
+    np.testing.assert_array_equal(rewards.reward, known.reward)
+    np.testing.assert_array_equal(found.discount, wanted.discount)
+    assert rewards.reward[-1] == pytest.approx(1 - 0.5)
+
+
 def test_potentials_telescope_and_end_at_nothing():
     """A window that goes on: 0.5 (gamma^m Phi' - Phi). One that succeeds: gamma^(m-1) - 0.5 Phi."""
     phi = [0.1, 0.4, 0.2, 0.7, 0.9]
