@@ -101,6 +101,7 @@ class RewardHealthNode(Node):
         self._watches: dict[str, Watch] = {}
         self._track: _Track | None = None
         self._gold: dict[str, float] = {}  # episode -> verdict that was counted
+        self._said: dict[str, Level] = {}  # model -> level that was told last
         self._audits: dict[str, str] = {}  # episode -> why a person should look at it
         self._problem = ''
         self._sets = FrameSets(list(self.spec.cameras), bool(self.get_parameter('use_sim_time').value))
@@ -221,7 +222,9 @@ class RewardHealthNode(Node):
                 self._audits[track.episode_id] = report.audit
                 self.get_logger().info(f'please look at {track.episode_id} and label it: {report.audit}')
             text = f'{model}: {report.level.name}. {report.reason}'
-            if report.level > Level.OK:  # two calls: rclpy lets no line change its severity
+            news = report.level != self._said.get(model, Level.OK)
+            self._said[model] = report.level
+            if news and report.level > Level.OK:  # two calls: rclpy lets no line change its severity
                 self.get_logger().warning(text)
             else:
                 self.get_logger().info(text)

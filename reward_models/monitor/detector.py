@@ -57,6 +57,10 @@ class Detector:
         """The number of this episode; NaN where it cannot be measured."""
         raise NotImplementedError
 
+    def at_most(self, evidence: Evidence) -> Level:
+        """The strongest response in the situation of this episode."""
+        return self.strongest
+
 
 def mean_of(values: np.ndarray) -> float:
     """Mean of what is finite; NaN where nothing is."""

@@ -96,6 +96,9 @@ class FalseSuccess(Detector):
     The limit is the gate's: false success below 1 %. An alarm says that the rate is above it with 97.5 %
     confidence. One wrong claim is no rate yet, and may be the label's fault: it counts as 0. Audits of the
     top tail find false claims sooner than a random sample would.
+
+    Where somebody else judged every episode with a claim, nothing false is left to learn from without the
+    model's scores (``SPARSE``); else episodes may have succeeded by its claims, and learning must stop.
     """
 
     name = 'false_success'
@@ -111,6 +114,11 @@ class FalseSuccess(Detector):
             return float('nan')
         wrong = sum(judged.gold < 0.5 for judged in claims)
         return wilson(wrong, len(claims))[0] if wrong > 1 else 0.0
+
+    def at_most(self, evidence: Evidence) -> Level:
+        claims = [judged for judged in _latest(evidence, CLAIMS) if judged.claimed]
+        audited = all(np.isfinite(judged.gold) for judged in claims)
+        return Level.SPARSE if audited else self.strongest
 
 
 def _latest(evidence: Evidence, count: int = WINDOW) -> list[Judged]:

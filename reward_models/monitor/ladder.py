@@ -74,6 +74,7 @@ class Ladder:
         alarms: Mapping[str, bool],
         detectors: Mapping[str, Detector],
         rates: Mapping[str, float] | None = None,
+        at_most: Mapping[str, Level] | None = None,
     ) -> Level:
         """Take one episode. Returns the level.
 
@@ -81,8 +82,9 @@ class Ladder:
             alarms: which detectors alarmed, of those that measured.
             rates: of false alarms in an episode. Not for detectors that look at many episodes at once: their
                 alarms follow each other anyway.
+            at_most: strongest responses in the situation of this episode; default: the detectors'.
         """
-        rates = rates or {}
+        rates, at_most = rates or {}, at_most or {}
         for name, alarm in alarms.items():
             self._alarms.setdefault(name, deque(maxlen=self.config.window)).append(alarm)
         now = [name for name, alarm in alarms.items() if alarm]
@@ -93,7 +95,8 @@ class Ladder:
             return self.level
         self._quiet = 0
         wanted = max([Level.FLAG, *(detectors[name].response for name in lasting)])
-        strongest = max([Level.FLAG, *(detectors[name].strongest for name in lasting)])
+        limits = (at_most.get(name, detectors[name].strongest) for name in lasting)
+        strongest = max([Level.FLAG, *limits])
         if wanted > self.level:
             self._rise(wanted, lasting or now)
         elif lasting and self.level < strongest:

@@ -115,7 +115,9 @@ class Monitor:
         else:
             found = self.inspect(evidence)
             alarms = {f.name: f.alarm for f in found if np.isfinite(f.value) and np.isfinite(f.limit)}
-            level = self.ladder.step(alarms, self._detectors, self._rates)
+            complete = self._with_history(evidence)
+            at_most = {name: self._detectors[name].at_most(complete) for name in alarms}
+            level = self.ladder.step(alarms, self._detectors, self._rates, at_most)
             reason = self._reason(found)
         self._judged.append(judged)
         return Report(
@@ -153,18 +155,19 @@ class Monitor:
 
     def inspect(self, evidence: Evidence) -> tuple[Finding, ...]:
         """What every detector says of an episode, which is not counted: e.g. of a candidate."""
-        history = tuple(self._judged)
-        group = evidence.group
-        if not len(group):
-            same = [j.proxy for j in history if j.text == evidence.text] + [evidence.score()]
-            group = same[-GROUP:]
-        complete = replace(evidence, history=history, group=group)
-        found = []
+        complete, found = self._with_history(evidence), []
         for detector in self.calibration.detectors:
             value = detector.measure(complete)
             limit = self.calibration.limits.get(detector.name, Limit())
             found.append(Finding(detector.name, value, limit.value, limit.exceeded(value, detector.high)))
         return tuple(found)
+
+    def _with_history(self, evidence: Evidence) -> Evidence:
+        history, group = tuple(self._judged), evidence.group
+        if not len(group):
+            same = [j.proxy for j in history if j.text == evidence.text] + [evidence.score()]
+            group = same[-GROUP:]
+        return replace(evidence, history=history, group=group)
 
     def _reason(self, found: tuple[Finding, ...]) -> str:
         alarms = [

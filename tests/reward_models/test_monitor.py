@@ -128,12 +128,17 @@ def test_a_new_rise_needs_a_new_acknowledgement():
         LadderConfig(persist=9, window=8)
 
 
-def test_false_success_goes_to_sparse_and_then_stops(calibration):
+@pytest.mark.parametrize(('unjudged', 'last'), [(0, Level.SPARSE), (1, Level.STOP)])
+def test_false_success_stops_learning_where_a_claim_may_be_believed(calibration, unjudged, last):
+    """Where somebody else judged all claims, doing without the model is enough."""
     rng = np.random.default_rng(5)
     monitor = Monitor(calibration, LadderConfig(escalate=3))
+    for i in range(unjudged):
+        monitor.judge(episode(rng, 100 + i, gold=float('nan')))
     levels = [monitor.judge(episode(rng, i, gold=0.0)).level for i in range(8)]
     assert Level.SPARSE in levels
-    assert levels[-1] == Level.STOP
+    assert levels[-1] == last
+    assert monitor.weight == 0.0
     assert monitor.false_success_rate().wrong == 8
 
 
