@@ -220,7 +220,7 @@ def _builder(
                 head,
             )
         config = InterventionConfig(every=args.every)
-        by = f'{identity} {head}' if args.replan else 'logged'
+        by = (identity if head == 'flow' else f'{identity} {head}') if args.replan else 'logged'
         return InterventionPairs(policy.spec, shadows, config, identity=by)
     candidates = CandidateConfig(args.candidates, sigmas=args.sigmas, every=args.every, head=head)
     if args.pairs_by == 'critic':

@@ -15,7 +15,7 @@ from apprentice.reward_models.base import RewardModelError, Trajectory
 from apprentice.reward_models.pipeline import RewardPipeline
 from apprentice.reward_models.revisions import effective
 from apprentice.robot.episode_record import EndCause
-from apprentice.robot.settings import at_least
+from apprentice.robot.settings import at_least, fractions, positive
 from apprentice.robot.types import Episode, Outcome, Reward, RewardKind, Source
 
 
@@ -27,7 +27,7 @@ class AdvantageConfig:
         rule: how the policy's own steps of a success weigh: ``exponential``, by the advantage, or ``ra_bc``,
             0 to 1 by the progress over a chunk (see :mod:`.reward_aligned`).
         temperature: of ``exponential``, w = exp(advantage / temperature).
-        ceiling: of ``exponential``, largest weight.
+        ceiling: largest weight, also where the outcome alone decides; at 0 people alone are imitated.
         kappa: of ``ra_bc``, a step that gains more weighs 1.
         before_takeover_s: steps so shortly before a takeover count against the policy (weight 0).
         human_failed: weight of a person's steps in an episode that failed.
@@ -50,7 +50,9 @@ class AdvantageConfig:
     frozen: tuple[tuple[str, str], ...] = ()
 
     def __post_init__(self) -> None:
-        at_least(self, 0, 'kappa')
+        positive(self, 'temperature')
+        at_least(self, 0, 'ceiling', 'kappa', 'before_takeover_s', 'human_failed')
+        fractions(self, 'shaping_weight')
 
     def counting(self, rewards: list[Reward]) -> list[Reward]:
         """Valid measurements that may be learned from, by time: of each moment the highest revision.
@@ -235,7 +237,7 @@ def _by_advantage(
     driven = episode.source == int(Source.POLICY)
     if gain is not None and np.any(driven):
         advantage = config.shaping_weight * (gain - gain[driven].mean())
-    return np.minimum(np.exp(advantage / config.temperature), config.ceiling)
+    return np.exp(advantage / config.temperature)
 
 
 def _by_progress(
@@ -287,6 +289,7 @@ def step_weights(
             weight = _by_progress(episode, horizon, config, pipeline, usual)
         else:
             weight = _by_advantage(episode, horizon, config, pipeline)
+    weight = np.minimum(weight, config.ceiling)
     weight[before_takeover(episode.stamps, episode.source, config.before_takeover_s)] = 0.0
     weight[human] = 1.0 if success else config.human_failed
     # holding and resetting are nobody's intention

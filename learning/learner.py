@@ -231,7 +231,7 @@ class Learner:
                 self.train_from(self.admission.last_good())
             self._note({**about, 'refused': found.reason})
             return None
-        beside = self.online.beside() if self.online is not None and self.online.acts else None
+        beside = self.online.beside() if self.online is not None and self.online.fitted else None
         published = self.store.publish(self.algorithm.averaged, {**about, 'name': 'learned'}, beside)
         self.admission.probe.accept(published.version)
         self._published_at = self.algorithm.steps

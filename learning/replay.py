@@ -173,7 +173,6 @@ class Replay:
     @property
     def empty(self) -> bool:
         """Whether there is nothing to learn from."""
-        self._settle()
         return not any(len(e.useful) for e in self._entries())
 
     def _entries(self) -> list[_Entry]:

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 import typing
 from collections.abc import Mapping
 from typing import Any, TypeVar
@@ -41,18 +40,18 @@ def from_dict(kind: type[Settings], data: Mapping[str, Any], where: str = '') ->
 
 
 def at_least(settings: object, least: float, *names: str) -> None:
-    """Raise SettingsError for the first field of ``names`` that is below ``least`` or not finite."""
+    """Raise SettingsError for the first field of ``names`` that is below ``least`` or no number."""
     for name in names:
         value = getattr(settings, name)
-        if not (math.isfinite(value) and value >= least):
+        if not value >= least:
             raise SettingsError(f'{name} is {value}; give {least:g} or more')
 
 
 def positive(settings: object, *names: str) -> None:
-    """Raise SettingsError for the first field of ``names`` that is not above 0 or not finite."""
+    """Raise SettingsError for the first field of ``names`` that is not above 0."""
     for name in names:
         value = getattr(settings, name)
-        if not (math.isfinite(value) and value > 0):
+        if not value > 0:
             raise SettingsError(f'{name} is {value}; give more than 0')
 
 

@@ -16,6 +16,7 @@ def publish(folder: Path) -> tuple[Published, OnlineCritics]:
     """A version in ``folder``, and its critics; they are random, so they choose, but not well."""
     policy, _ = checkpoint.load(share('weights', 'policy'))
     config = OnlineConfig(
+        act_after=0,
         settings={'critic': {'members': 2, 'hidden': [16]}, 'hidden': [16]},
         features=FeatureConfig(candidates=4, rows=4, potential=False),
     )

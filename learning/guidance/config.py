@@ -25,7 +25,7 @@ class GuidanceConfig:
 
     Attributes:
         grades: which help may be asked for, of 2, 3 and 4; leaving some out gives comparisons. How much is
-            replayed of what people did (G1) is the learner's ``human_share``, whatever is asked for.
+            replayed of what people did (G1) is the learner's ``human_share``, whether 1 is named or not.
         starts: what makes two starts alike: the same ``seed`` (on a robot: the number of a marked place), a
             similar first ``observation``, or the same instruction (``task``).
         start_distance: two first observations so close are the same start again; see clusters.py.
@@ -90,7 +90,7 @@ class GuidanceConfig:
                     raise SettingsError(
                         f'guidance.{entry.name} is {value!r}; give a number within {low:g} to {high:g}'
                     )
-        if not set(self.grades) <= {2, 3, 4}:
+        if not set(self.grades) <= {1, 2, 3, 4}:
             raise SettingsError(
                 f'guidance.grades is {list(self.grades)}; give some of [2, 3, 4], or none (what people did '
                 "is replayed by the learner's human_share, which a recipe sets)"

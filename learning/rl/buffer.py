@@ -253,15 +253,16 @@ class ChunkBuffer:
 
     def _compare(self, episode: Episode, measured: bool) -> None:
         """Say once that rewards with and without the potential are mixed: one value stands for both."""
-        if not self.config.scale and self._rewards is None:
+        pipeline = self._rewards is not None
+        if not self.config.scale and not pipeline:
             return
         if {measured, *self._kinds} == {True, False} != self._kinds:
             log.warning(
                 'progress was measured in some episodes and not in others (%s: %s), so critics learn from '
-                'two kinds of rewards; record demonstrations with the reward models running, or set '
-                'online.windows.scale to 0',
+                'two kinds of rewards; record demonstrations with the reward models running, or %s',
                 episode.episode_id,
                 'measured' if measured else 'not measured',
+                'use no reward pipeline' if pipeline else 'set online.windows.scale to 0',
             )
         self._kinds.add(measured)
 

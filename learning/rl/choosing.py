@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import copy
+import inspect
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -56,6 +57,8 @@ class Choosing:
             raise ValueError('critics that see the potential cannot act; set features.potential to false')
         self.policy, self.spec, self.config = policy.eval(), policy.spec, policy.config
         self._encoder, self._algorithm, self._steering = encoder, algorithm, steering(algorithm, policy)
+        # one of somebody else may edit every row; what is followed counts nevertheless
+        self._keeps_fixed = 'fixed' in inspect.signature(algorithm.choose).parameters
         self._duration_s, self._candidates = duration_s, encoder.config.candidates
         self.explore = explore
         self.elapsed_s = 0.0  # of the episode, by whoever asks :meth:`act`
@@ -113,7 +116,8 @@ class Choosing:
             fixed = held.weights > 0  # [B, H]
             chunks = held.target[:, None].where(fixed[:, None, :, None], chunks)
             fixed = fixed[:, :rows]
-        chosen = self._algorithm.choose(seen, chunks[:, :, :rows], self.explore, single, fixed)
+        also = {} if fixed is None or not self._keeps_fixed else {'fixed': fixed}
+        chosen = self._algorithm.choose(seen, chunks[:, :, :rows], self.explore, single, **also)
         apart = (chunks[:, :, :rows] - chosen[:, None]).square().sum((2, 3))
         best = chunks[torch.arange(batch, device=chunks.device), apart.argmin(1)].clone()
         best[:, :rows] = chosen
@@ -152,10 +156,18 @@ def steering(algorithm: Algorithm, policy: FlowPolicy) -> Steering | None:
 
 
 def pack(
-    part: str, settings: dict[str, Any], duration_s: float, encoder: FrozenEncoder, algorithm: Algorithm
+    part: str,
+    settings: dict[str, Any],
+    duration_s: float,
+    encoder: FrozenEncoder,
+    algorithm: Algorithm,
+    acts: bool = True,
 ) -> checkpoint.Beside:
-    """Critics as they lie beside a policy; ``part`` and ``settings`` are what the algorithm was made with."""
+    """Critics as they lie beside a policy; ``part`` and ``settings`` are what the algorithm was made with.
+    Those that do not act yet lie there for a learner that goes back to this version.
+    """
     about = {
+        'acts': acts,
         'part': part,
         'settings': settings,
         'duration_s': duration_s,
@@ -170,7 +182,7 @@ def pack(
 
 
 def load_choosing(folder: str | Path, policy: FlowPolicy, manifest: dict[str, Any]) -> FlowPolicy | Choosing:
-    """``policy``, read from ``folder``, with the critics that lie beside it; without any, itself.
+    """``policy``, read from ``folder``, with the critics that lie beside it; without any that act, itself.
 
     Raises CheckpointError where they are damaged or made with settings that this version does not know.
     """
@@ -178,6 +190,8 @@ def load_choosing(folder: str | Path, policy: FlowPolicy, manifest: dict[str, An
     if found is None:
         return policy
     _, about, tensors = found
+    if not about.get('acts', True):
+        return policy
     try:
         first = copy.deepcopy(policy)
         first.load_state_dict(below(tensors, 'encoder'))

@@ -151,16 +151,16 @@ class OnlineCritics:
     @property
     def acts(self) -> bool:
         """Whether the critics can look at an observation already, and have learned enough to choose."""
-        return self._fits and self.algorithm.steps >= self.config.act_after
+        return self.fitted and self.algorithm.steps >= self.config.act_after
 
     @property
-    def _fits(self) -> bool:
-        """Whether there are features."""
+    def fitted(self) -> bool:
+        """Whether there are features, which observations are seen by."""
         return self.config.features.kind != 'tokens' or bool(self.encoder.state_dict())
 
     def _fitted(self, episodes: list[Episode]) -> bool:
         """Whether features can be made; without demonstrations they are fitted to the first episodes."""
-        if self._fits:
+        if self.fitted:
             return True
         try:
             self.encoder.fit(episodes)
@@ -216,7 +216,8 @@ class OnlineCritics:
     def beside(self) -> Beside:
         """What :func:`.choosing.load_choosing` reads beside the policy."""
         config = self.config
-        return pack(config.part, config.settings, config.windows.duration_s, self.encoder, self.algorithm)
+        duration_s = config.windows.duration_s
+        return pack(config.part, config.settings, duration_s, self.encoder, self.algorithm, self.acts)
 
     def state_dict(self) -> dict[str, torch.Tensor]:
         """Everything but the episodes, flat, on the CPU."""

@@ -1,6 +1,8 @@
 # Copyright 2026 The Apprentice authors. SPDX-License-Identifier: Apache-2.0
 """What counts as worth imitating."""
 
+from dataclasses import replace
+
 import numpy as np
 
 from apprentice.learning.advantage import AdvantageConfig, potential, step_weights
@@ -38,6 +40,15 @@ def test_demonstration_counts_fully():
 def test_failed_policy_counts_nothing_and_failed_help_half():
     weight = step_weights(make('p' * 5 + 'h' * 5, Outcome.FAILURE), 4)
     np.testing.assert_array_equal(weight, [0] * 5 + [0.5] * 5)
+
+
+def test_a_ceiling_of_nothing_imitates_people_alone():
+    config = AdvantageConfig(ceiling=0.0, human_failed=1.0)
+    for outcome in (Outcome.SUCCESS, Outcome.FAILURE):
+        made = make('p' * 20 + 'h' * 5, outcome, np.linspace(0, 1, 25))
+        for weight in (1.0, 0.0):  # also where a reward model is not believed any more
+            found = step_weights(made, 4, replace(config, shaping_weight=weight))
+            np.testing.assert_array_equal(found, [0] * 20 + [1] * 5)
 
 
 def test_steps_before_a_takeover_count_against_the_policy():

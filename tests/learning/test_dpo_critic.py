@@ -32,6 +32,7 @@ from apprentice.robot.types import Observation, Outcome
 
 ROWS = 4
 ONLINE = OnlineConfig(
+    act_after=0,
     settings={'critic': {'members': 3, 'hidden': [16]}, 'hidden': [16]},
     features=FeatureConfig(candidates=2, rows=ROWS, potential=False),
     windows=WindowConfig(rows=ROWS, duration_s=2.0),

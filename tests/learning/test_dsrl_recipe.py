@@ -19,6 +19,7 @@ from apprentice.learning.rl.online import OnlineConfig, OnlineCritics
 from apprentice.learning.rl.windows import WindowConfig
 from apprentice.policies import checkpoint
 from apprentice.policies.policy import FlowPolicy, inputs_of
+from apprentice.robot.parts import share
 
 HORIZON = 8
 DSRL = dataclasses.replace(
@@ -118,7 +119,7 @@ def test_parts_of_chunks_are_refused_at_the_start(tmp_path):
         OnlineCritics(checkpoint.load(starter(tmp_path / 'long', 16))[0], DSRL)
 
 
-def test_the_shipped_recipe_fits_the_starter_policy(tmp_path):
+def test_the_shipped_recipe_fits_the_starter_policy():
     online = load_recipe('dsrl').online
-    policy, _ = checkpoint.load(starter(tmp_path))
-    assert OnlineCritics(policy, online).algorithm.sizes.rows == HORIZON
+    policy, _ = checkpoint.load(share('weights', 'policy'))
+    assert OnlineCritics(policy, online).algorithm.sizes.rows == policy.spec.horizon

@@ -25,8 +25,6 @@ def test_settings_from_a_file(tmp_path):
         ('stall_s: never', 'guidance.stall_s is .never.'),
         ('return_share: 1.5', 'guidance.return_share is 1.5; give a number within 0 to 1'),
         ('grades: [0, 5]', r'guidance.grades is \[0, 5\]'),
-        # how much is replayed is no matter of the guide
-        ('grades: [1, 2]', r'guidance.grades is \[1, 2\]; give some of \[2, 3, 4\].*human_share'),
         ('demonstration_share: 0.2', 'guidance has no .*demonstration_share'),
         ('starts: colour', 'guidance.starts is .colour.; use one of'),
         ('recovered: 0.2', 'below low_success'),

@@ -213,6 +213,31 @@ def test_losers_are_planned_by_the_present_reference(starter):
     assert np.abs(live._pairs['e10'].loser[: len(before)] - before[: len(live)]).max() > 1e-3
 
 
+def test_a_rollback_to_before_the_critics_acted_takes_them_away(tmp_path, starter):
+    online = dataclasses.replace(ONLINE, act_after=6)
+    config = LearnerConfig(algorithm=ALGORITHM, online=online, warm_up=1, updates_per_episode=2)
+    learner = Learner(ROBOT, tmp_path / 'run', starter, config)
+    learner.show([make_episode(0)])
+    versions = []
+    for seed in (3, 4):
+        learner.take(mixed(seed))
+        while learner.ready:
+            learner.update()
+        versions.append(learner.publish())
+
+    def acting(version):
+        policy, manifest = checkpoint.load(version.folder, version.sha256)
+        return load_choosing(version.folder, policy, manifest)
+
+    assert isinstance(acting(versions[0]), FlowPolicy)
+    assert isinstance(acting(versions[1]), Choosing)
+    assert isinstance(learner.acting(), Choosing)
+    back = learner.rollback()
+    assert isinstance(acting(back), FlowPolicy)
+    assert isinstance(learner.acting(), FlowPolicy)
+    assert learner.online.algorithm.steps == 4
+
+
 def test_a_rollback_takes_the_critics_back_too(tmp_path, starter):
     learner = make_learner(tmp_path / 'run', starter)
     learner.show([make_episode(i) for i in range(4)])

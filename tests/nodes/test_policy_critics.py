@@ -13,6 +13,7 @@ from apprentice.nodes.policy import elapsed_s
 from apprentice.policies import checkpoint
 
 ONLINE = OnlineConfig(
+    act_after=0,
     settings={'critic': {'members': 2, 'hidden': [16]}, 'hidden': [16]},
     features=FeatureConfig(candidates=2, rows=4, potential=False),
 )
