@@ -53,7 +53,8 @@ class Arm:
         everywhere: on every task, not on the first alone.
         online: changes of the critics' settings; None: no critics.
         settings: changes of the algorithm's; windows: of the transitions.
-        advantage: changes of what weighs the steps of the flow, where critics do not.
+        advantage: changes of what weighs the steps of the flow, where critics do not; consolidation: where
+            they do.
         kill_every: episodes after which the learner is killed.
     """
 
@@ -64,13 +65,15 @@ class Arm:
     settings: dict[str, Any] = field(default_factory=dict)
     windows: dict[str, Any] = field(default_factory=dict)
     advantage: dict[str, Any] = field(default_factory=dict)
+    consolidation: dict[str, Any] = field(default_factory=dict)
     kill_every: int = 0
     dead: tuple[int, ...] = ()
 
 
 ARMS: dict[str, Arm] = {
     'full': Arm(everywhere=True),
-    'alone': Arm(people=False),
+    # nobody else teaches: what succeeded is imitated
+    'alone': Arm(people=False, consolidation={'own': 1.0}),
     # every step of a person weighs 1, however the episode ended, and no step of the policy (arXiv 1810.02890)
     'hg-dagger': Arm(preference=False, online=None, advantage={'ceiling': 0.0, 'human_failed': 1.0}),
     'weighted': Arm(preference=False, online=None),
@@ -80,6 +83,7 @@ ARMS: dict[str, Arm] = {
         online={'part': 'apprentice.learning.rl.rlpd_sac:RlpdSac', 'act_after': 0, 'updates': 4},
     ),
     'no-edit': Arm(settings={'scale': 0.0}),
+    'own-success': Arm(consolidation={'own': 1.0, 'human_failed': 0.0}),
     'no-preference': Arm(preference=False),
     'raw-progress': Arm(windows={'raw_differences': True}),
     'killed': Arm(kill_every=20),
@@ -171,7 +175,10 @@ def learner_config(arm: Arm, spec: PolicySpec, duration_s: float) -> LearnerConf
     if arm is ARMS['rlpd']:
         settings = {'critic': config.online.settings['critic'], **gripper(spec)}
     windows = replace(config.online.windows, duration_s=duration_s, **arm.windows)
-    online = replace(config.online, settings=settings, windows=windows, **arm.online)
+    consolidation = replace(config.online.consolidation, **arm.consolidation)
+    online = replace(
+        config.online, settings=settings, windows=windows, consolidation=consolidation, **arm.online
+    )
     return replace(config, online=online)
 
 

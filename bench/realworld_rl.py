@@ -16,6 +16,7 @@ the last one of a run is on other starts than those before.
     weighted      without critics and preferences: what succeeded is imitated, weighed by progress
     rlpd          RLPD-SAC (HIL-SERL) on the same features, with the same people
     no-edit, no-preference, raw-progress     full without one part
+    own-success   full, but the flow imitates whatever succeeded, and no help in an episode that failed
     killed        full; every 20 episodes the learner is thrown away and made again from its run folder
     dead-reward   full; for 60 s nobody measures progress; how episodes end is known
 

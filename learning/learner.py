@@ -189,16 +189,24 @@ class Learner:
     @property
     def ready(self) -> bool:
         """Whether an update is owed and possible."""
-        enough = self.episodes >= self.config.warm_up and not self.replay.empty
+        critics = self.online is not None and self.online.ready
+        enough = self.episodes >= self.config.warm_up and (critics or not self.replay.empty)
         return self.owed > 0 and enough and not self.alarm
 
     def update(self) -> dict[str, float]:
-        """One gradient step of the flow, and those of the critics that belong to it."""
+        """One gradient step of the flow, and those of the critics that belong to it.
+
+        Nothing but critics may be learned until they find what the flow should imitate: without people and
+        demonstrations.
+        """
         metrics: dict[str, float] = {}
         if self.online is not None:
             if self.online.refresh_due:
                 self.experience.refresh(self.algorithm.averaged)
             metrics |= self.online.update()
+        if self.replay.empty:
+            self.owed -= 1
+            return {'loss': float('nan'), 'skipped': 0.0, **metrics}
         batch = self.replay.sample(self.config.algorithm.batch, self._rng)
         preferred = self.preference.loss(self.algorithm.policy) if self.preference else None
         metrics |= self.algorithm.update(batch, min(1.0, (self.algorithm.steps + 1) / 20), preferred)

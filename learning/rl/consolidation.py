@@ -1,8 +1,9 @@
 # Copyright 2026 The Apprentice authors. SPDX-License-Identifier: Apache-2.0
 """The flow learns what went well: how much weighted flow matching learns of each step, by the critics.
 
-The policy's own steps weigh exp(advantage / temperature) (AWR, arXiv 1910.00177), the advantage being the
-value of what was executed over that of what the flow would have done. Without critics see
+The policy's own steps weigh exp(advantage / temperature) - 1 (AWR, arXiv 1910.00177, less what a step without
+advantage would weigh), the advantage being the value of what was executed over that of what the flow would
+have done: to imitate what it does anyway only takes the place of what people taught. Without critics see
 learning/advantage.py.
 """
 
@@ -26,20 +27,23 @@ class ConsolidationConfig:
     """Weights of executed steps.
 
     Attributes:
-        temperature, ceiling: w = min(exp(advantage / temperature), ceiling), for the policy in a success.
+        temperature, ceiling, own: w = exp(advantage / temperature) - 1 + own, within 0 and the ceiling, for
+            the policy in a success. ``own`` is the weight of what was as good as the policy's candidates: 1
+            imitates whatever succeeded, 0 only what was better.
         human: weight of a person's steps in a success; human_failed: in another episode.
         before_takeover_s: the policy's steps so shortly before a takeover weigh nothing.
     """
 
     temperature: float = 0.3
     ceiling: float = 3.0
+    own: float = 0.0
     human: float = 1.0
-    human_failed: float = 0.0
+    human_failed: float = 1.0
     before_takeover_s: float = BEFORE_TAKEOVER_S
 
     def __post_init__(self) -> None:
         positive(self, 'temperature')
-        at_least(self, 0, 'ceiling', 'human', 'human_failed', 'before_takeover_s')
+        at_least(self, 0, 'ceiling', 'own', 'human', 'human_failed', 'before_takeover_s')
 
 
 @torch.no_grad()
@@ -70,7 +74,7 @@ def consolidation_weights(
     """Weight of every step, float32 [T].
 
     Args:
-        advantage: [T]; None: 0 everywhere, so that the policy's successful steps weigh 1.
+        advantage: [T]; None: 0 everywhere, so that the policy's successful steps weigh ``own``.
     """
     config = config or ConsolidationConfig()
     success = episode.outcome == Outcome.SUCCESS
@@ -79,8 +83,9 @@ def consolidation_weights(
     if success:
         gain = np.zeros(len(episode)) if advantage is None else np.asarray(advantage, np.float64)
         # cut before exp, which would overflow
-        highest = np.log(config.ceiling) * config.temperature
-        weight[policy] = np.exp(np.minimum(gain, highest) / config.temperature)[policy]
+        highest = np.log(config.ceiling + 1) * config.temperature
+        better = np.exp(np.minimum(gain, highest) / config.temperature) - 1
+        weight[policy] = np.clip(better + config.own, 0, config.ceiling)[policy]
     weight[before_takeover(episode.stamps, episode.source, config.before_takeover_s)] = 0.0
     weight[human] = config.human if success else config.human_failed
     return weight.astype(np.float32)

@@ -213,6 +213,23 @@ def test_losers_are_planned_by_the_present_reference(starter):
     assert np.abs(live._pairs['e10'].loser[: len(before)] - before[: len(live)]).max() > 1e-3
 
 
+def test_without_anybody_who_shows_anything_the_critics_learn_first(tmp_path, starter):
+    learner = make_learner(tmp_path / 'run', starter)
+    alone = [dataclasses.replace(mixed(seed), takeover_id=np.zeros(16, np.int64)) for seed in (3, 4)]
+    for episode in alone:
+        episode.source[:] = int(Source.POLICY)
+        assert learner.take(episode)
+    assert learner.replay.empty
+    before = learner.algorithm.steps
+    metrics = learner.update()
+    assert np.isnan(metrics['loss'])
+    assert learner.online.algorithm.steps == ONLINE.updates
+    assert learner.algorithm.steps == before
+    while learner.ready:  # looks again after two episodes, once the critics judge
+        learner.update()
+    assert learner.owed == 0
+
+
 def test_a_rollback_to_before_the_critics_acted_takes_them_away(tmp_path, starter):
     online = dataclasses.replace(ONLINE, act_after=6)
     config = LearnerConfig(algorithm=ALGORITHM, online=online, warm_up=1, updates_per_episode=2)

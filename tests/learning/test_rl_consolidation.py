@@ -28,17 +28,21 @@ from apprentice.robot.types import Outcome
 
 
 def test_weights_by_hand():
-    """exp(A / 0.3) up to 3 for the policy, 1 for a person, 0 before a takeover, for holding, in failures."""
+    """exp(A / 0.3) - 1 within 0 and 3 for the policy, 1 for a person; 0 before a takeover and for holding."""
     made = episode('ppppphhx')
     config = ConsolidationConfig(before_takeover_s=0.15)
     gain = np.array([0.0, 0.3, -0.3, 9e9, 0.0, 5.0, 5.0, 5.0])
-    expected = [1, np.e, np.exp(-1), 3, 0, 1, 1, 0]
+    expected = [0, np.e - 1, 0, 3, 0, 1, 1, 0]
     assert consolidation_weights(made, gain, config).tolist() == pytest.approx(expected, rel=1e-6)
     failed = dataclasses.replace(made, outcome=Outcome.FAILURE)
-    assert not consolidation_weights(failed, gain, config).any()
-    assert consolidation_weights(episode('ph'), None).tolist() == [0, 1]
+    assert consolidation_weights(failed, gain, config).tolist() == [0] * 5 + [1, 1, 0]
+    assert consolidation_weights(episode('pph'), None, config).tolist() == [0, 0, 1]
+    everything = dataclasses.replace(config, own=1.0, human_failed=0.5)
+    expected = [1, np.e, np.exp(-1), 3, 0, 1, 1, 0]
+    assert consolidation_weights(made, gain, everything).tolist() == pytest.approx(expected, rel=1e-6)
+    assert consolidation_weights(failed, gain, everything).tolist() == [0] * 5 + [0.5, 0.5, 0]
     # a pause before the takeover makes none of it good, a person who goes on after a pause takes nothing over
-    config = ConsolidationConfig(before_takeover_s=0.35)
+    config = ConsolidationConfig(before_takeover_s=0.35, own=1.0)
     assert consolidation_weights(episode('pppxxh'), None, config).tolist() == [1, 1, 0, 0, 0, 1]
     assert consolidation_weights(episode('pphhpxxp'), None, config)[4] == 1
     assert consolidation_weights(episode('xhxph'), None, config).tolist() == [0, 1, 0, 0, 1]
@@ -67,7 +71,7 @@ def test_an_advantage_is_the_value_over_the_candidates():
 
 @pytest.mark.parametrize('seed', [0, 1])
 def test_a_flow_of_two_modes_learns_the_good_one(seed):
-    """Known: half of the data moves the base by one deviation to either side; only one side has weight."""
+    """Known: half of the data moves the base by one deviation to either side; only one was an advantage."""
     policy = small_policy()
     spec = policy.spec
     config = WeightedFlowConfig(learning_rate=4e-3, batch=24, shift=0, light=0.0, freeze_backbone=True)
@@ -80,7 +84,7 @@ def test_a_flow_of_two_modes_learns_the_good_one(seed):
         made.action[:] = spec.state.mean * np.asarray(spec.relative) + spec.action.mean
         made.action[:, 0] += side * spec.action.std[0]
         gains[made.episode_id] = np.full(12, 1.0 if side > 0 else -3.0)
-        assert replay.add(made) == 12
+        assert replay.add(made) == (12 if side > 0 else 0)
     rng = np.random.default_rng(seed)
     assert not any(flow.update(replay.sample(24, rng))['skipped'] for _ in range(70))
     images = {name: torch.from_numpy(stack[:6]) for name, stack in made.images.items()}
