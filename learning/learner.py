@@ -204,6 +204,7 @@ class Learner:
             if self.online.refresh_due:
                 self.experience.refresh(self.algorithm.averaged)
             metrics |= self.online.update()
+        self.replay.settle()  # in all processes here, where all have the same episodes
         if self.replay.empty:
             self.owed -= 1
             return {'loss': float('nan'), 'skipped': 0.0, **metrics}

@@ -140,7 +140,7 @@ class Replay:
             entry.useful = np.flatnonzero(weight > 0)
             entry.human = np.flatnonzero((entry.episode.source == int(Source.HUMAN)) & (weight > 0))
 
-    def _settle(self) -> None:
+    def settle(self) -> None:
         """Weigh by the statistics of all episodes, where they are not known yet."""
         if self._unsettled:
             self.reweigh()
@@ -172,7 +172,7 @@ class Replay:
 
     @property
     def empty(self) -> bool:
-        """Whether there is nothing to learn from."""
+        """Whether there is nothing to learn from, as far as was weighed; see :meth:`settle`."""
         return not any(len(e.useful) for e in self._entries())
 
     def _entries(self) -> list[_Entry]:
@@ -216,7 +216,7 @@ class Replay:
 
     def sample(self, batch: int, rng: np.random.Generator) -> Chunks:
         """A batch of samples. Raises ValueError while there is nothing to draw from."""
-        self._settle()
+        self.settle()
         demonstrated = [(e, e.human) for e in self._demonstrations.values() if len(e.human)]
         corrected = [(e, e.human) for e in self._online.values() if len(e.human)]
         useful = [(e, e.useful) for e in self._online.values() if len(e.useful)]

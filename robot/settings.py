@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import typing
 from collections.abc import Mapping
 from typing import Any, TypeVar
@@ -39,20 +40,24 @@ def from_dict(kind: type[Settings], data: Mapping[str, Any], where: str = '') ->
         raise SettingsError(f'{where}: {error}' if where else str(error)) from None
 
 
+def _finite(value: float) -> str:
+    return '' if math.isfinite(value) or math.isnan(value) else ', and a finite number'
+
+
 def at_least(settings: object, least: float, *names: str) -> None:
-    """Raise SettingsError for the first field of ``names`` that is below ``least`` or no number."""
+    """Raise SettingsError for the first field of ``names`` that is below ``least`` or not finite."""
     for name in names:
         value = getattr(settings, name)
-        if not value >= least:
-            raise SettingsError(f'{name} is {value}; give {least:g} or more')
+        if not (math.isfinite(value) and value >= least):
+            raise SettingsError(f'{name} is {value}; give {least:g} or more{_finite(value)}')
 
 
 def positive(settings: object, *names: str) -> None:
-    """Raise SettingsError for the first field of ``names`` that is not above 0."""
+    """Raise SettingsError for the first field of ``names`` that is not above 0 or not finite."""
     for name in names:
         value = getattr(settings, name)
-        if not value > 0:
-            raise SettingsError(f'{name} is {value}; give more than 0')
+        if not (math.isfinite(value) and value > 0):
+            raise SettingsError(f'{name} is {value}; give more than 0{_finite(value)}')
 
 
 def fractions(settings: object, *names: str) -> None:

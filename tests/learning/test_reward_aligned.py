@@ -102,6 +102,7 @@ def test_a_replay_is_empty_once_nothing_is_worth_learning():
     for number in range(4):
         rising = list(np.linspace(0, 0.9, 60))
         assert not replay.add(episode('p' * 60, Outcome.FAILURE, rising, name=str(number)))
+    replay.settle()
     assert replay.empty
 
 
