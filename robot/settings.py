@@ -23,7 +23,7 @@ def from_dict(kind: type[Settings], data: Mapping[str, Any], where: str = '') ->
         where: the name of the whole in error messages, such as ``policy.expert``.
 
     Raises SettingsError for an unknown field, for a value of another type and for one that the dataclass
-    itself refuses (ValueError).
+    itself refuses (ValueError); an error of another class stays what it is.
     """
     if not isinstance(data, Mapping):
         raise SettingsError(f'{where or kind.__name__} is {data!r}; give a mapping')
@@ -37,6 +37,8 @@ def from_dict(kind: type[Settings], data: Mapping[str, Any], where: str = '') ->
     try:
         return kind(**values)
     except ValueError as error:  # of its __post_init__, which does not know where it stands
+        if type(error) not in (ValueError, SettingsError):
+            raise  # an error of its own kind
         raise SettingsError(f'{where}: {error}' if where else str(error)) from None
 
 

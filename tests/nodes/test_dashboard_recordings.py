@@ -64,7 +64,7 @@ def server(tmp_path_factory):
         write_episode(folder / f'{name}.mcap', an_episode(name, outcome), SPEC)
     (folder / 'broken.mcap').write_bytes(b'not a log')
     (folder.parent / 'secret.mcap').write_bytes(b'not for everybody')
-    port = free_port(28765)
+    port = free_port(0)  # another worker may do the same at this moment
     words = [f'robot:={ROBOT}', f'port:={port}', f'run_dir:={folder.parent}']
     options = [part for word in words for part in ('-p', word)]
     process = subprocess.Popen([sys.executable, '-m', 'apprentice.nodes.dashboard', '--ros-args', *options])

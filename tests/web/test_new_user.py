@@ -42,7 +42,7 @@ class Joints(Node):
 def graph(tmp_path_factory):
     """Simulator, gate, policy, teleop, recorder, rewards, learner and dashboard; (address, run folder)."""
     folder = tmp_path_factory.mktemp('user')
-    port = free_port(18765)
+    port = free_port(0)
     arguments = {
         'run_dir': folder / 'run',
         'person': '',
