@@ -121,7 +121,7 @@ class Bench:
         starts = [HELPED + i for i in range(count)]
         missing = [start for start in starts if f'helped-{start}' not in known]
         if missing:
-            worlds = Worlds(self.spec, 4)
+            worlds, text = Worlds(self.spec, 4), find_robot(self.args.robot).read_text()
 
             def person(start: int) -> ScriptedPerson:
                 return ScriptedPerson(worlds.expert(), PERSON, start, self.spec)
@@ -129,7 +129,6 @@ class Bench:
             act = seeded(self.policy, 0, self.config.head)
             for episode in tqdm(rollouts(worlds, missing, act, person=person), 'helped', len(missing)):
                 named = replace(episode, episode_id=f'helped-{episode.seed}')
-                text = find_robot(self.args.robot).read_text()
                 known[named.episode_id] = write_episode(folder, named, self.spec, text)
         return {f'helped-{start}': known[f'helped-{start}'] for start in starts}
 

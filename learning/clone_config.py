@@ -15,7 +15,7 @@ from apprentice.learning.settings_file import differences, merged, read_settings
 from apprentice.learning.weighted_flow import WeightedFlowConfig
 from apprentice.policies.config import PolicyConfig
 from apprentice.policies.presets import load_preset
-from apprentice.robot.settings import SettingsError, from_dict
+from apprentice.robot.settings import SettingsError, at_least, from_dict
 
 # what may differ when a killed training goes on: where and how it runs, not what it computes
 _PLACE = ('device', 'parallel', 'accumulate', 'cache', 'workers', 'snapshot_every')
@@ -57,11 +57,8 @@ class CloneConfig:
     )
 
     def __post_init__(self) -> None:
-        for name in ('steps', 'horizon', 'warm_up', 'snapshot_every', 'accumulate', 'validate_every'):
-            if getattr(self, name) < 1:
-                raise SettingsError(f'{name} is {getattr(self, name)}; give 1 or more')
-        if self.workers < 0:
-            raise SettingsError(f'workers is {self.workers}; give 0 or more')
+        at_least(self, 1, 'steps', 'horizon', 'warm_up', 'snapshot_every', 'accumulate', 'validate_every')
+        at_least(self, 0, 'workers')
         if not 0 <= self.validation < 1:
             raise SettingsError(f'validation is {self.validation}; give a share of the episodes, 0 to 1')
 

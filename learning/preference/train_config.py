@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from apprentice.learning.preference.dpo import DpoConfig
 from apprentice.learning.settings_file import differences, merged, read_settings, read_words
-from apprentice.robot.settings import SettingsError, from_dict
+from apprentice.robot.settings import SettingsError, at_least, from_dict
 
 TOKEN_BETA = 0.1
 _PLACE = ('device', 'snapshot_every')
@@ -41,13 +41,10 @@ class DpoTraining:
     algorithm: DpoConfig = field(default_factory=DpoConfig)
 
     def __post_init__(self) -> None:
-        for name in ('steps', 'warm_up', 'snapshot_every', 'validate_every'):
-            if getattr(self, name) < 1:
-                raise SettingsError(f'{name} is {getattr(self, name)}; give 1 or more')
+        at_least(self, 1, 'steps', 'warm_up', 'snapshot_every', 'validate_every')
         if not 0 <= self.validation < 1:
             raise SettingsError(f'validation is {self.validation}; give a share of the episodes, 0 to 1')
-        if self.seed < 0:
-            raise SettingsError(f'seed is {self.seed}; give 0 or more')
+        at_least(self, 0, 'seed')
 
     def to_dict(self) -> dict[str, Any]:
         """As plain data: what :func:`read_training` reads."""

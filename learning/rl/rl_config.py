@@ -13,7 +13,7 @@ from typing import Any
 from apprentice.learning.rl.rollout import RewardConfig
 from apprentice.learning.settings_file import differences, merged, read_settings, read_words
 from apprentice.robot.parts import load_part
-from apprentice.robot.settings import SettingsError, from_dict
+from apprentice.robot.settings import SettingsError, at_least, from_dict
 
 SEEDS = 60_000_000  # of training starts, apart from every other range; held-out starts are below
 _OURS = 'apprentice.learning.rl.{}:ALGORITHM'
@@ -57,9 +57,7 @@ class RlConfig:
     device: str = 'auto'
 
     def __post_init__(self) -> None:
-        for name in ('iterations', 'starts', 'together', 'execute_steps', 'snapshot_every'):
-            if getattr(self, name) < 1:
-                raise SettingsError(f'{name} is {getattr(self, name)}; give 1 or more')
+        at_least(self, 1, 'iterations', 'starts', 'together', 'execute_steps', 'snapshot_every')
         if self.seed < 0 or self.first_seed < 0 or self.minutes < 0:
             raise SettingsError('seed, first_seed and minutes must not be negative')
         if self.algorithm is None:

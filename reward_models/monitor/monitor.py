@@ -113,9 +113,9 @@ class Monitor:
                 f'{known.version}: fit a new calibration'
             )
         else:
-            found = self.inspect(evidence)
-            alarms = {f.name: f.alarm for f in found if np.isfinite(f.value) and np.isfinite(f.limit)}
             complete = self._with_history(evidence)
+            found = self._findings(complete)
+            alarms = {f.name: f.alarm for f in found if np.isfinite(f.value) and np.isfinite(f.limit)}
             at_most = {name: self._detectors[name].at_most(complete) for name in alarms}
             level = self.ladder.step(alarms, self._detectors, self._rates, at_most)
             reason = self._reason(found)
@@ -155,7 +155,10 @@ class Monitor:
 
     def inspect(self, evidence: Evidence) -> tuple[Finding, ...]:
         """What every detector says of an episode, which is not counted: e.g. of a candidate."""
-        complete, found = self._with_history(evidence), []
+        return self._findings(self._with_history(evidence))
+
+    def _findings(self, complete: Evidence) -> tuple[Finding, ...]:
+        found = []
         for detector in self.calibration.detectors:
             value = detector.measure(complete)
             limit = self.calibration.limits.get(detector.name, Limit())

@@ -19,6 +19,7 @@ from apprentice.learning.rl.choosing import Choosing, load_choosing
 from apprentice.learning.rl.features import FeatureConfig
 from apprentice.learning.rl.online import OnlineConfig, OnlineCritics
 from apprentice.learning.rl.windows import WindowConfig
+from apprentice.learning.weights import Published
 from apprentice.policies import checkpoint
 from apprentice.policies.policy import FlowPolicy
 from apprentice.robot.settings import SettingsError
@@ -70,6 +71,22 @@ def make_learner(folder, starter, **changes) -> Learner:
         updates_per_episode=4, warm_up=1, algorithm=ALGORITHM, online=ONLINE, preference=PREFERENCE
     )
     return Learner(ROBOT, folder, starter, dataclasses.replace(config, **changes))
+
+
+def published_after(learner: Learner, seeds) -> list[Published]:
+    """The version that each of the episodes led to."""
+    versions = []
+    for seed in seeds:
+        learner.take(mixed(seed))
+        while learner.ready:
+            learner.update()
+        versions.append(learner.publish())
+    return versions
+
+
+def loaded(version: Published) -> FlowPolicy | Choosing:
+    policy, manifest = checkpoint.load(version.folder, version.sha256)
+    return load_choosing(version.folder, policy, manifest)
 
 
 def observation(episode, row: int = 3) -> Observation:
@@ -235,22 +252,12 @@ def test_a_rollback_to_before_the_critics_acted_takes_them_away(tmp_path, starte
     config = LearnerConfig(algorithm=ALGORITHM, online=online, warm_up=1, updates_per_episode=2)
     learner = Learner(ROBOT, tmp_path / 'run', starter, config)
     learner.show([make_episode(0)])
-    versions = []
-    for seed in (3, 4):
-        learner.take(mixed(seed))
-        while learner.ready:
-            learner.update()
-        versions.append(learner.publish())
-
-    def acting(version):
-        policy, manifest = checkpoint.load(version.folder, version.sha256)
-        return load_choosing(version.folder, policy, manifest)
-
-    assert isinstance(acting(versions[0]), FlowPolicy)
-    assert isinstance(acting(versions[1]), Choosing)
+    versions = published_after(learner, (3, 4))
+    assert isinstance(loaded(versions[0]), FlowPolicy)
+    assert isinstance(loaded(versions[1]), Choosing)
     assert isinstance(learner.acting(), Choosing)
     back = learner.rollback()
-    assert isinstance(acting(back), FlowPolicy)
+    assert isinstance(loaded(back), FlowPolicy)
     assert isinstance(learner.acting(), FlowPolicy)
     assert learner.online.algorithm.steps == 4
 
@@ -258,17 +265,11 @@ def test_a_rollback_to_before_the_critics_acted_takes_them_away(tmp_path, starte
 def test_a_rollback_takes_the_critics_back_too(tmp_path, starter):
     learner = make_learner(tmp_path / 'run', starter)
     learner.show([make_episode(i) for i in range(4)])
-    versions = []
-    for seed in (10, 11):
-        learner.take(mixed(seed))
-        while learner.ready:
-            learner.update()
-        versions.append(learner.publish())
+    versions = published_after(learner, (10, 11))
     seen = observation(mixed(20))
 
     def published(version):
-        policy, manifest = checkpoint.load(version.folder, version.sha256)
-        return load_choosing(version.folder, policy, manifest).act(seen, torch.Generator().manual_seed(5))
+        return loaded(version).act(seen, torch.Generator().manual_seed(5))
 
     first, second = (published(version) for version in versions)
     assert np.abs(first - second).max() > 1e-6
