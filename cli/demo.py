@@ -12,10 +12,8 @@ import contextlib
 import json
 import logging
 import os
-import shutil
 import signal
 import socket
-import subprocess
 import sys
 import threading
 import time
@@ -24,6 +22,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from apprentice.cli import environment
+from apprentice.cli.demo_demonstrations import ensure_demonstrations
 from apprentice.cli.launch_file import load
 from apprentice.cli.launch_node import find_executable
 from apprentice.cli.process import Exit, Process
@@ -33,13 +32,6 @@ from apprentice.robot.spec import RobotSpec
 
 _log = logging.getLogger(__name__)
 _SESSION = 'session'
-# run in a child process: rendering and the training libraries do not share one well
-_DEMONSTRATE = """
-import json, sys
-from argparse import Namespace
-from apprentice.cli import demonstrate
-sys.exit(demonstrate.run(Namespace(**json.loads(sys.argv[1]))))
-"""
 _SHOWN = ('[WARN]', '[ERROR]', '[FATAL]', 'error:', 'Traceback')
 
 
@@ -60,9 +52,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--demonstration-episodes', type=int, default=60, help='how many to make (default 60)'
     )
-    parser.add_argument('--recipe', default='', help='how it learns: a file or a name of recipes/')
     parser.add_argument(
-        '--updates-per-episode', type=int, default=20, help='gradient steps per learning episode (default 20)'
+        '--recipe',
+        default='flow_edit',
+        help='how it learns: a file or a name of recipes/ (default flow_edit)',
+    )
+    parser.add_argument(
+        '--updates-per-episode', type=int, default=50, help='gradient steps per learning episode (default 50)'
     )
 
 
@@ -168,50 +164,6 @@ def _session_process(args: argparse.Namespace, run_dir: Path, rewards: list[str]
     for name, value in parameters.items():
         command += ['-p', f'{name}:={json.dumps(value)}']
     return Process(_SESSION, tuple(command))
-
-
-def ensure_demonstrations(args: argparse.Namespace, interrupted: threading.Event) -> bool:
-    """Make the scripted demonstrations once; False if that failed or was interrupted.
-
-    They are made beside their place and renamed, so a folder that exists is complete.
-    """
-    folder: Path = args.demonstrations
-    if folder.is_dir() and any(folder.iterdir()):
-        return True
-    part = folder.with_name(f'{folder.name}.part')
-    shutil.rmtree(part, ignore_errors=True)
-    part.parent.mkdir(parents=True, exist_ok=True)
-    print(f'making {args.demonstration_episodes} scripted demonstrations in {folder} (once)', flush=True)
-    # seed 0 whatever the demo's: these are what the starter policy was cloned from
-    options = {'out': str(part), 'episodes': args.demonstration_episodes, 'seed': 0, 'robot': args.robot}
-    child = subprocess.Popen(
-        [sys.executable, '-c', _DEMONSTRATE, json.dumps(options)], start_new_session=True
-    )
-    try:
-        while child.poll() is None and not interrupted.wait(0.1):
-            pass
-    finally:
-        _end(child)
-    if interrupted.is_set() or child.returncode != 0 or not part.is_dir():
-        shutil.rmtree(part, ignore_errors=True)
-        if not interrupted.is_set():
-            _log.error('making demonstrations failed with exit code %d; see above', child.returncode)
-        return False
-    part.rename(folder)
-    return True
-
-
-def _end(child: subprocess.Popen) -> None:
-    """End a child and whatever it started; it has a process group of its own."""
-    if child.poll() is None:
-        for number, patience in ((signal.SIGINT, 5.0), (signal.SIGKILL, 5.0)):
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(child.pid, number)
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                child.wait(patience)
-                break
-    with contextlib.suppress(ProcessLookupError, PermissionError):
-        os.killpg(child.pid, signal.SIGKILL)
 
 
 class Logs:

@@ -62,6 +62,7 @@ def run(args: argparse.Namespace) -> int:
         return export_clip.run(args)
     if args.rounds < 1:
         raise ValueError(f'{args.rounds} rounds; give 1 or more')
+    from apprentice.learning.rl.choosing import critics_act
     from apprentice.policies import onnx_export
     from apprentice.policies.onnx_session import require_providers
     from apprentice.robot.parts import find_weights
@@ -73,7 +74,7 @@ def run(args: argparse.Namespace) -> int:
         print(f'{time.perf_counter() - started:5.1f} s  {stage}', file=sys.stderr, flush=True)
 
     manifest = onnx_export.export(weights, args.out, args.int8, say)
-    if manifest.get('beside'):
+    if critics_act(manifest):
         say('the policy alone, without its critics; the policy node with runtime torch runs both')
     say('measuring')
     print(f'{args.out}, one chunk at a time, 1 thread, median of {args.rounds}')

@@ -1,5 +1,5 @@
 # Copyright 2026 The Apprentice authors. SPDX-License-Identifier: Apache-2.0
-"""a language model writes a reward program; check, approve or show one (write, check, approve, show)"""
+"""score recorded episodes (score); reward programs by a language model (write, check, approve, show)"""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ import textwrap
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from apprentice.cli import reward_score
 
 if TYPE_CHECKING:
     from apprentice.learning.planned import PlannedConfig
@@ -98,6 +100,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     approve.add_argument('--by', required=True, metavar='NAME', help='who approves')
     show = actions.add_parser('show', help='print a program, its tests and who approved it')
     show.add_argument('folder', type=Path)
+    score = actions.add_parser(
+        'score', help='measure recorded episodes', description=reward_score.TEXT, **raw
+    )
+    reward_score.add_arguments(score)
 
 
 def _simulation(parser: argparse.ArgumentParser) -> None:
@@ -113,6 +119,7 @@ def run(args: argparse.Namespace) -> int:
     """Dispatch. Exit codes: 0 done, 1 the program failed its tests, 2 wrong usage or no endpoint."""
     actions: dict[str, Callable[[argparse.Namespace], int]] = {
         'write': _write, 'check': _check, 'approve': _approve, 'show': _show,
+        'score': reward_score.run,
     }  # fmt: skip
     return actions[args.action](args)
 

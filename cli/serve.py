@@ -67,6 +67,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Load, check, serve until a signal comes."""
+    from apprentice.learning.rl.choosing import critics_act
     from apprentice.policies import remote_access as access
     from apprentice.policies.runtime import load_policy
     from apprentice.policies.server import ServerConfig, hello_of
@@ -89,7 +90,7 @@ def run(args: argparse.Namespace) -> int:
     policy, manifest = load_policy(weights, runtime=args.runtime, **options)
     if args.device == 'cuda' and args.runtime == 'torch':
         policy.to('cuda')  # type: ignore[attr-defined]
-    if manifest.get('beside'):
+    if critics_act(manifest):
         logging.warning(
             'the policy is served alone, without its critics; the policy node with runtime torch runs both'
         )

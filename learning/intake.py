@@ -111,7 +111,7 @@ class Intake:
 
 
 def agreed(
-    read: Callable[[], Episode], ranks: Ranks, look_again: Callable[[], None] = lambda: None
+    read: Callable[[], Episode], ranks: Ranks, look_again: Callable[[], object] = lambda: None
 ) -> Episode:
     """An episode as all processes read it: a label or a score may be written while they do.
 

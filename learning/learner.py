@@ -24,6 +24,7 @@ from apprentice.learning.health import Health
 from apprentice.learning.intake import Intake, agreed
 from apprentice.learning.learner_config import LearnerConfig as LearnerConfig
 from apprentice.learning.preference.online import OnlinePreference
+from apprentice.learning.rescore import ledger_path
 from apprentice.learning.rl.choosing import NAME as CRITICS
 from apprentice.learning.rl.choosing import Choosing
 from apprentice.learning.rl.online import OnlineCritics
@@ -31,6 +32,7 @@ from apprentice.learning.weighted_flow import WeightedFlow
 from apprentice.learning.weights import Published, WeightStore
 from apprentice.policies import checkpoint
 from apprentice.policies.policy import FlowPolicy
+from apprentice.reward_models.ledger import Ledger
 from apprentice.robot.spec import RobotSpec
 from apprentice.robot.types import Episode
 
@@ -116,10 +118,12 @@ class Learner:
         return contextlib.nullcontext()
 
     def demonstrate(self, paths: Iterable[Path], progress: Callable[[int], None] = lambda n: None) -> int:
-        """Add recorded demonstrations; returns how many were usable."""
+        """Add recorded demonstrations with the scores made later; returns how many were usable."""
+        ledger_of = functools.cache(lambda folder: Ledger(ledger_path(folder)))
 
         def read(path: Path) -> Episode:
-            return agreed(lambda: read_episode(path, self.robot), self.ranks)
+            ledger = ledger_of(path.parent)
+            return agreed(lambda: ledger.apply(read_episode(path, self.robot)), self.ranks, ledger.refresh)
 
         return self.show(map(read, paths), progress)  # goes on after one that cannot be read
 

@@ -30,7 +30,7 @@ class LearnerConfig:
         fleet: how the weak one of several robots is drawn more often.
     """
 
-    updates_per_episode: int = 20
+    updates_per_episode: int = 50
     publish_every: int = 100
     warm_up: int = 2
     force_rewards: bool = False

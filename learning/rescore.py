@@ -1,5 +1,5 @@
 # Copyright 2026 The Apprentice authors. SPDX-License-Identifier: Apache-2.0
-"""Recorded episodes scored again when a reward model became better; the learner reads them anew."""
+"""Recorded episodes scored after the fact: by a model that did not run then, or that became better."""
 
 from __future__ import annotations
 
@@ -14,29 +14,36 @@ from apprentice.reward_models.base import RewardModel, RewardModelError
 from apprentice.reward_models.ledger import Ledger
 from apprentice.robot.spec import RobotSpec
 
-FILE = 'rewards.jsonl'  # in the run folder
+FILE = 'rewards.jsonl'  # in the run folder, or beside demonstrations that belong to no run
 log = logging.getLogger(__name__)
 
 
-def rescore_run(
-    run_dir: str | Path,
+def ledger_path(episodes: str | Path) -> Path:
+    """The ledger of a folder of episodes: of ``RUN/episodes`` the run's, of another folder in it."""
+    folder = Path(episodes).expanduser().resolve()
+    return (folder.parent if folder.name == 'episodes' else folder) / FILE
+
+
+def score_recorded(
+    episodes: str | Path,
     robot: RobotSpec,
     model: RewardModel,
     stride_s: float = 1.0,
     progress: Callable[[int], None] = lambda n: None,
 ) -> int:
-    """Score every sealed episode of a run that another version of the model scored; the number of new scores.
+    """Score every sealed episode of a folder that this version of the model has not scored; the number of
+    new scores.
 
-    The raw scores go to the ledger ``rewards.jsonl`` of the run folder; a learner of this run takes them at
-    its next look at the episodes. What cannot be scored is logged and left as it is. Doing it twice changes
-    nothing.
+    The raw scores go to the folder's ledger (:func:`ledger_path`); a learner of the run takes them at its
+    next look at the episodes, and one that is shown the folder as demonstrations reads them with these. What
+    cannot be scored is logged and left as it is. Doing it twice changes nothing.
     """
-    ledger = Ledger(Path(run_dir) / FILE)
+    ledger = Ledger(ledger_path(episodes))
     count = 0
-    for number, path in enumerate(iter_sealed(Path(run_dir) / 'episodes')):
+    for number, path in enumerate(iter_sealed(Path(episodes))):
         try:
             count += ledger.rescore(read_episode(path, robot), model, stride_s)
         except (EpisodeFileError, RewardModelError) as error:
-            log.warning('%s is not scored again: %s', path.stem, error)
+            log.warning('%s is not scored: %s', path.stem, error)
         progress(number + 1)
     return count

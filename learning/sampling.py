@@ -11,7 +11,7 @@ import numpy as np
 import torch
 import torch._dynamo  # before the first GL context, see docs/architecture.md
 
-from apprentice.learning.rl.choosing import NAME, Choosing, load_choosing
+from apprentice.learning.rl.choosing import Choosing, critics_act, load_choosing
 from apprentice.policies import checkpoint
 from apprentice.policies.policy import FlowPolicy
 from apprentice.robot.parts import find_weights, share
@@ -75,7 +75,7 @@ def load_policy(
             f'{folder}: the critics beside the policy choose among chunks of the {policy.config.head} head, '
             f'not of the head {head}; leave the head out, or the critics (--without-critics)'
         )
-    left_out = not critics and manifest.get('beside', {}).get('name') == NAME
+    left_out = not critics and critics_act(manifest)
     return LoadedPolicy(seeded(acting, seed, head), folder, digest, manifest['about'], chosen, left_out)
 
 

@@ -25,7 +25,7 @@ def learner_config(node: Node) -> LearnerConfig:
     """How it learns, from the parameters and the recipe. Raises StartupError for a recipe with an error."""
     config = LearnerConfig(
         updates_per_episode=parameter(
-            node, 'updates_per_episode', 20, 'gradient steps per episode', 0, 10000
+            node, 'updates_per_episode', 50, 'gradient steps per episode', 0, 10000
         ),
         publish_every=parameter(node, 'publish_every', 100, 'gradient steps between versions', 1, 100000),
         force_rewards=parameter(
@@ -49,9 +49,9 @@ def learner_config(node: Node) -> LearnerConfig:
             )
         ),
     )  # fmt: skip
-    about = 'how it learns: a YAML file or a shipped name; empty: the flow policy alone, by progress'
+    about = 'how it learns: a YAML file or a shipped name; weighted_flow: the policy alone, by progress'
     try:
-        return load_recipe(parameter(node, 'recipe', '', about), config)
+        return load_recipe(parameter(node, 'recipe', 'flow_edit', about), config)
     except (OSError, ValueError) as error:
         raise StartupError(f'recipe: {error}') from error
 

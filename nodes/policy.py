@@ -191,7 +191,7 @@ class PolicyNode(ManagedNode):
         followed = min(delay + stride, policy.spec.horizon)
         if followed > rows:
             fewer = f'set execute_steps to {rows - delay}, or ' if rows - delay >= max(delay, 1) else ''
-            self.get_logger().warning(
+            self.get_logger().info(
                 f'critics judge {rows} rows of a chunk, but {followed} are followed: {delay} while it is '
                 f'planned, then {stride}. The last {followed - rows} are as the policy planned them; {fewer}'
                 f'train with features.rows and windows.rows {followed} in the recipe',

@@ -15,7 +15,7 @@ from apprentice_interfaces.msg import WeightsAck, WeightsVersion
 from rclpy.node import Node
 
 from apprentice.learning.probe_set import ProbeConfig, compare
-from apprentice.learning.rl.choosing import Choosing, load_choosing
+from apprentice.learning.rl.choosing import Choosing, critics_act, load_choosing
 from apprentice.nodes import qos
 from apprentice.policies.policy import FlowPolicy
 from apprentice.policies.rtc import RtcConfig
@@ -184,7 +184,7 @@ class PolicyWeights:
         except ValueError:
             _close(policy)
             raise
-        if manifest.get('beside'):
+        if critics_act(manifest):
             self._node.get_logger().warning(
                 f'runtime {self._runtime} runs the policy alone, without its critics; runtime torch runs both'
             )

@@ -12,11 +12,14 @@ from apprentice.policies import checkpoint
 from apprentice.robot.parts import share
 
 
-def publish(folder: Path) -> tuple[Published, OnlineCritics]:
-    """A version in ``folder``, and its critics; they are random, so they choose, but not well."""
+def publish(folder: Path, act_after: int = 0) -> tuple[Published, OnlineCritics]:
+    """A version in ``folder``, and its critics; they are random, so they choose, but not well.
+
+    With ``act_after`` they do not choose yet and lie there for a rollback.
+    """
     policy, _ = checkpoint.load(share('weights', 'policy'))
     config = OnlineConfig(
-        act_after=0,
+        act_after=act_after,
         settings={'critic': {'members': 2, 'hidden': [16]}, 'hidden': [16]},
         features=FeatureConfig(candidates=4, rows=4, potential=False),
     )

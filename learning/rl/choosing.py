@@ -181,17 +181,21 @@ def pack(
     return NAME, about, tensors
 
 
+def critics_act(manifest: dict[str, Any]) -> bool:
+    """Whether critics lie beside the policy of ``manifest`` and choose what it does."""
+    found = manifest.get('beside', {})
+    return found.get('name') == NAME and found['settings'].get('acts', True)
+
+
 def load_choosing(folder: str | Path, policy: FlowPolicy, manifest: dict[str, Any]) -> FlowPolicy | Choosing:
     """``policy``, read from ``folder``, with the critics that lie beside it; without any that act, itself.
 
     Raises CheckpointError where they are damaged or made with settings that this version does not know.
     """
     found = checkpoint.load_beside(folder, manifest, NAME)
-    if found is None:
+    if found is None or not critics_act(manifest):
         return policy
     _, about, tensors = found
-    if not about.get('acts', True):
-        return policy
     try:
         first = copy.deepcopy(policy)
         first.load_state_dict(below(tensors, 'encoder'))

@@ -260,4 +260,7 @@ class OnlineCritics:
             self._generator.set_state(parts['own']['generator'])
             self._refreshed_at = int(parts['own']['refreshed_at'])
         except (KeyError, RuntimeError) as error:
-            raise ValueError(f'the snapshot holds no critics of this kind: {error}') from error
+            raise ValueError(
+                f'the snapshot holds no critics of this kind ({error}): the run began with another '
+                'recipe. Give that one (weighted_flow where there were no critics), or another run folder'
+            ) from error

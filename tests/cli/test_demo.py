@@ -10,7 +10,10 @@ import time
 
 import pytest
 
-from apprentice.cli import demo, environment
+from apprentice.cli import demo, demo_demonstrations, environment
+from apprentice.cli.demo_demonstrations import ensure_demonstrations
+from apprentice.learning.rescore import FILE
+from apprentice.reward_models.ledger import Ledger
 
 
 def arguments(*words):
@@ -57,20 +60,32 @@ def test_logs_keep_everything_and_show_what_matters(tmp_path, capsys):
 
 
 def demonstrations(monkeypatch, tmp_path, code):
-    monkeypatch.setattr(
-        demo, '_DEMONSTRATE', 'import json, os, sys, time\no = json.loads(sys.argv[1])\n' + code
-    )
+    given = 'import json, os, sys, time\no = json.loads(sys.argv[1])\n'
+    monkeypatch.setattr(demo_demonstrations, '_DEMONSTRATE', given + code)
     return arguments('--demonstrations', str(tmp_path / 'demonstrations'), '--demonstration-episodes', '3')
 
 
 def test_demonstrations_are_made_once_and_whole(monkeypatch, tmp_path):
     made = "os.mkdir(o['out']); open(o['out'] + '/a', 'w').write(str(o['episodes']))"
     args = demonstrations(monkeypatch, tmp_path, made)
-    assert demo.ensure_demonstrations(args, threading.Event())
+    assert ensure_demonstrations(args, threading.Event())
     assert (args.demonstrations / 'a').read_text() == '3'
     args = demonstrations(monkeypatch, tmp_path, 'sys.exit(1)')
-    assert demo.ensure_demonstrations(args, threading.Event())
+    assert ensure_demonstrations(args, threading.Event())
     assert [p.name for p in tmp_path.iterdir()] == ['demonstrations']
+
+
+def test_demonstrations_are_measured_once(tmp_path, capfd):
+    words = ['--demonstrations', str(tmp_path / 'demonstrations'), '--demonstration-episodes', '1']
+    args = arguments(*words)
+    assert ensure_demonstrations(args, threading.Event())
+    assert '1 of 1 episodes have some' in capfd.readouterr().out
+    scores = Ledger(tmp_path / 'demonstrations' / FILE)
+    (name,) = scores.episodes
+    found = [reward.progress for reward in scores.rewards(name) if reward.model == 'critic']
+    assert found[-1] > found[0]
+    assert ensure_demonstrations(args, threading.Event())
+    assert 'episodes have some' not in capfd.readouterr().out
 
 
 @pytest.mark.parametrize('interrupt', [False, True])
@@ -81,7 +96,7 @@ def test_half_made_demonstrations_are_removed(monkeypatch, tmp_path, interrupt):
     if interrupt:
         threading.Timer(0.5, event.set).start()
     started = time.monotonic()
-    assert not demo.ensure_demonstrations(args, event)
+    assert not ensure_demonstrations(args, event)
     assert time.monotonic() - started < 20
     assert list(tmp_path.iterdir()) == []
 

@@ -9,6 +9,7 @@ from critics_rig import publish
 
 from apprentice.cli import eval_suite
 from apprentice.cli.main import main
+from apprentice.learning.rl.choosing import critics_act
 from apprentice.learning.run_history import EVALUATIONS
 from apprentice.learning.suite import Attempt
 from apprentice.policies import checkpoint
@@ -33,6 +34,14 @@ def test_critics_choose_and_the_result_says_so(run, capsys):
     assert json.loads(capsys.readouterr().out)['critics'] is False
     assert main(['eval', version, *TRIAL]) == 0
     assert ', critics chose' in capsys.readouterr().out
+
+
+def test_critics_that_do_not_act_yet_are_not_missed(tmp_path, capsys):
+    publish(tmp_path / 'weights', act_after=500)
+    version = str(tmp_path / 'weights' / 'v000001')
+    assert main(['eval', version, *TRIAL, '--json', '--without-critics', '--keep', str(tmp_path)]) == 0
+    assert json.loads(capsys.readouterr().out)['critics'] is False
+    assert not critics_act(json.loads((tmp_path / 'weights' / 'v000001' / checkpoint.MANIFEST).read_text()))
 
 
 def test_damaged_critics_end_it(run, tmp_path, capsys):

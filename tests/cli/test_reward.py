@@ -4,17 +4,41 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 
 import pytest
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / 'learning'))
+from clone_rig import ROBOT, make_episode
 from scripted_llm import KEY, ScriptedServer, fenced, last
 
 from apprentice.bench.mpc import TERMS
 from apprentice.cli import main
+from apprentice.episodes.episode_writer import write_episode
 from apprentice.reward_models.base import RewardModelError
+from apprentice.reward_models.ledger import Ledger
 from apprentice.reward_models.programs.model import TermsReward
 
 REACH = ['--sim-task', 'reach', '--instruction', 'reach the red marker', '--golden', '9']
+
+
+def test_recorded_episodes_are_scored_once(tmp_path, capsys):
+    write_episode(tmp_path / 'episodes', make_episode(3), ROBOT)
+    for new in (12, 0):
+        assert main.main(['reward', 'score', str(tmp_path)]) == 0
+        assert f'{new} new scores of critic; 1 of 1 episodes have some' in capsys.readouterr().out
+    assert Ledger(tmp_path / 'rewards.jsonl').episodes  # of the run whose episodes they are
+
+
+def test_what_cannot_be_scored_is_an_error(tmp_path, capsys):
+    assert main.main(['reward', 'score', str(tmp_path)]) == 2
+    assert 'no sealed episodes' in capsys.readouterr().err
+    write_episode(tmp_path, make_episode(3), ROBOT)
+    assert main.main(['reward', 'score', str(tmp_path), '--stride-s', '0']) == 2
+    assert main.main(['reward', 'score', str(tmp_path), '--robot', 'example_ur5e']) == 1
+    assert '0 of 1 episodes have some' in capsys.readouterr().out
+    assert not (tmp_path / 'rewards.jsonl').exists()
 
 
 @pytest.fixture

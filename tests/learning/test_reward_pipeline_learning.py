@@ -12,7 +12,7 @@ from apprentice.episodes.episode_writer import write_episode
 from apprentice.learning.advantage import AdvantageConfig, step_weights, trajectory
 from apprentice.learning.dataset import policy_spec
 from apprentice.learning.learner import Learner, LearnerConfig
-from apprentice.learning.rescore import FILE, rescore_run
+from apprentice.learning.rescore import FILE, score_recorded
 from apprentice.policies import checkpoint
 from apprentice.policies.policy import FlowPolicy
 from apprentice.reward_models.base import Needs, RewardModelError, Score
@@ -254,8 +254,8 @@ def test_a_better_model_relabels_the_buffer_of_a_running_learner(tmp_path, start
     (name,) = learner.ingest()
     owed = learner.owed
     before = learner.replay._online[name].chunks.weight.copy()
-    assert rescore_run(tmp_path / 'run', ROBOT, Stairs()) == 12
-    assert rescore_run(tmp_path / 'run', ROBOT, Stairs()) == 0
+    assert score_recorded(tmp_path / 'run' / 'episodes', ROBOT, Stairs()) == 12
+    assert score_recorded(tmp_path / 'run' / 'episodes', ROBOT, Stairs()) == 0
     assert learner.ingest() == []
     after = learner.replay._online[name].chunks.weight
     assert learner.owed == owed  # relabelled, not learned from twice

@@ -124,6 +124,7 @@ def test_a_restart_after_the_reward_model_was_refused_reports_an_error(ros, star
     status: list[LearnerStatus] = []
     ros.node.create_subscription(LearnerStatus, 'learner/status', status.append, qos.LOG)
     options = [f'robot:={ROBOT}', f'run_dir:={tmp_path / "run"}', f'weights:={tmp_path / "starter"}']
+    options.append('recipe:=weighted_flow')
     arguments = [word for option in options for word in ('-p', option)]
     process = start_node('learner', *arguments, environment={'APPRENTICE_CACHE': str(tmp_path)})
     assert ros.spin_until(lambda: status and status[-1].phase == 'error', 60.0), process.output()
