@@ -55,6 +55,8 @@ class Arm:
         settings: changes of the algorithm's; windows: of the transitions.
         advantage: changes of what weighs the steps of the flow, where critics do not; consolidation: where
             they do.
+        own_actor: the algorithm needs no policy: of the recipe's settings it takes those of the critics, and
+            gets a critic of the gripper.
         kill_every: episodes after which the learner is killed.
     """
 
@@ -66,6 +68,7 @@ class Arm:
     windows: dict[str, Any] = field(default_factory=dict)
     advantage: dict[str, Any] = field(default_factory=dict)
     consolidation: dict[str, Any] = field(default_factory=dict)
+    own_actor: bool = False
     kill_every: int = 0
     dead: tuple[int, ...] = ()
 
@@ -81,6 +84,7 @@ ARMS: dict[str, Arm] = {
     'rlpd': Arm(
         preference=False,
         online={'part': 'apprentice.learning.rl.rlpd_sac:RlpdSac', 'act_after': 0, 'updates': 4},
+        own_actor=True,
     ),
     'no-edit': Arm(settings={'scale': 0.0}),
     'own-success': Arm(consolidation={'own': 1.0, 'human_failed': 0.0}),
@@ -171,9 +175,10 @@ def learner_config(arm: Arm, spec: PolicySpec, duration_s: float) -> LearnerConf
         config = replace(config, preference=None)
     if arm.online is None or config.online is None:
         return replace(config, online=None)
-    settings = {**config.online.settings, **arm.settings}
-    if arm is ARMS['rlpd']:
-        settings = {'critic': config.online.settings['critic'], **gripper(spec)}
+    settings = config.online.settings
+    if arm.own_actor:
+        settings = {'critic': settings['critic'], **gripper(spec)}
+    settings = {**settings, **arm.settings}
     windows = replace(config.online.windows, duration_s=duration_s, **arm.windows)
     consolidation = replace(config.online.consolidation, **arm.consolidation)
     online = replace(

@@ -259,7 +259,7 @@ class ChunkBuffer:
         if {measured, *self._kinds} == {True, False} != self._kinds:
             log.warning(
                 'progress was measured in some episodes and not in others (%s: %s), so critics learn from '
-                'two kinds of rewards; record demonstrations with the reward models running, or %s',
+                'two kinds of rewards; measure the others (apprentice reward score FOLDER), or %s',
                 episode.episode_id,
                 'measured' if measured else 'not measured',
                 'use no reward pipeline' if pipeline else 'set online.windows.scale to 0',

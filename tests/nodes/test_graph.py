@@ -56,7 +56,10 @@ def descendants_of_run(run_dir) -> list[str]:
 
 
 def test_demo_learns_and_reports(demo, tmp_path):
-    process = demo('--trials', '2', '--episodes', '3', '--updates-per-episode', '5')
+    # as many demonstrations as the features of the critics need
+    process = demo(
+        '--trials', '2', '--episodes', '3', '--updates-per-episode', '5', '--demonstration-episodes', '16'
+    )  # fmt: skip
     code = process.wait(220)
     output = (tmp_path / 'output.txt').read_text(errors='replace')
     assert code == 0, output[-4000:]
@@ -79,6 +82,8 @@ def test_demo_learns_and_reports(demo, tmp_path):
     newest = store.describe(store.versions()[-1])
     checkpoint.load(newest.folder, newest.sha256)
     assert newest.about['train_steps'] == 15
+    beside = checkpoint.load(newest.folder)[1]['beside']  # the default recipe, whose critics know little yet
+    assert (beside['name'], beside['settings']['acts']) == ('critics', False)
     assert episodes[-1].weights_version == newest.version
     assert not descendants_of_run(run)
 
