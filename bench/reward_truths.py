@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
 
 from apprentice.episodes.sources import episode_readers
 from apprentice.learning.reward_attempts import (
@@ -128,59 +129,83 @@ def _named(text: str) -> set[str]:
     return set(parse(text).colours)
 
 
-def recorded(folder: Path, spec: RobotSpec, rate_hz: float, watch: Watch = iter) -> list[Truth]:
+def recorded(
+    folder: Path,
+    spec: RobotSpec,
+    rate_hz: float,
+    watch: Watch = iter,
+    side: int = 0,
+    keep: Callable[[Episode], bool] = lambda episode: True,
+) -> list[Truth]:
     """Episodes of a LeRobot dataset, of a folder of MCAP logs, or of one MCAP file.
 
     Their outcome is the truth; an episode without one is left out. Wrong instructions are those of the other
     episodes. Raises ValueError if nothing is left.
+
+    Args:
+        side: pixels that are kept of a picture's shorter side; 0: all.
+        keep: says of an episode whether it is wanted.
     """
     if folder.is_file():
         from apprentice.episodes.join import read_episode
 
-        episodes = [read_episode(folder, spec)]
+        readers: list[Callable[[], Episode]] = [lambda: read_episode(folder, spec)]
     else:
-        episodes = [read() for read in watch(episode_readers(folder, spec))]
-    kept = [e for e in episodes if len(e) > 2 and e.outcome in (Outcome.SUCCESS, Outcome.FAILURE)]
-    if not kept:
+        readers = episode_readers(folder, spec)
+    # each is cut down as it comes: all pictures of all episodes would not fit into memory
+    found = [
+        _recorded(e, spec, rate_hz, side)
+        for e in (read() for read in watch(readers))
+        if _judged(e) and keep(e)
+    ]
+    if not found:
         raise ValueError(
             f'{folder} has no episode with an outcome that was recorded by robot {spec.name!r}; give the '
             'folder of a LeRobot dataset or of MCAP logs, and --robot'
         )
-    texts = sorted({e.task for e in kept})
-    good = {e.task: e for e in reversed(kept) if e.outcome == Outcome.SUCCESS}
-    return [_recorded(e, texts, good.get(e.task), spec, rate_hz) for e in kept]
+    texts = sorted({item.text for item in found})
+    good = {item.text: item for item in reversed(found) if item.success}
+    return [
+        replace(
+            item,
+            wrong=tuple(text for text in texts if text != item.text)[:4],
+            # an episode is no demonstration for itself
+            reference=shown.frames if (shown := good.get(item.text, item)) is not item else None,
+        )
+        for item in found
+    ]
 
 
-def _recorded(
-    e: Episode, texts: Sequence[str], demonstration: Episode | None, spec: RobotSpec, rate_hz: float
-) -> Truth:
-    rows = _rows(e, rate_hz)
+def _judged(e: Episode) -> bool:
+    return len(e) > 2 and e.outcome in (Outcome.SUCCESS, Outcome.FAILURE)
+
+
+def _recorded(e: Episode, spec: RobotSpec, rate_hz: float, side: int) -> Truth:
+    step = float(np.median(np.diff(e.stamps)))
+    every = max(1, round(1 / (rate_hz * step)))
+    rows = np.unique(np.append(np.arange(0, len(e), every), len(e) - 1))
+    cameras = [camera.name for camera in spec.cameras]
+    frames = [
+        stack_views({c: _shrunk(np.asarray(e.images[c][row]), side) for c in cameras}, cameras)
+        for row in rows
+    ]
     success = e.outcome == Outcome.SUCCESS
     solved = np.zeros(len(rows), bool)
     solved[-1] = success
-    # an episode is no demonstration for itself
-    shown = demonstration if demonstration is not None and demonstration is not e else None
     return Truth(
-        _frames(e, spec, rows),
+        np.stack(frames),
         e.stamps[rows] - e.stamps[0],
         e.task,
         SUCCESS if success else FAILURE,
         np.full(len(rows), np.nan),
         solved,
-        '',
-        tuple(text for text in texts if text != e.task)[:4],
-        None if shown is None else _frames(shown, spec, _rows(shown, rate_hz)),
     )
 
 
-def _rows(e: Episode, rate_hz: float) -> np.ndarray:
-    step = float(np.median(np.diff(e.stamps)))
-    every = max(1, round(1 / (rate_hz * step)))
-    return np.unique(np.append(np.arange(0, len(e), every), len(e) - 1))
-
-
-def _frames(e: Episode, spec: RobotSpec, rows: np.ndarray) -> np.ndarray:
-    cameras = [camera.name for camera in spec.cameras]
-    return np.stack(
-        [stack_views({c: np.asarray(e.images[c][row]) for c in cameras}, cameras) for row in rows]
-    )
+def _shrunk(picture: np.ndarray, side: int) -> np.ndarray:
+    height, width = picture.shape[:2]
+    scale = side / min(height, width)
+    if not side or scale >= 1:
+        return picture
+    size = round(width * scale), round(height * scale)
+    return np.asarray(Image.fromarray(picture).resize(size, Image.Resampling.BOX))

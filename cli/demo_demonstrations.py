@@ -32,8 +32,7 @@ sys.exit(demonstrate.run(Namespace(**json.loads(sys.argv[1]))))
 _SCORE = """
 import json, sys
 from apprentice.cli import main
-given = json.loads(sys.argv[1])
-sys.exit(main.main(['reward', 'score', given['out'], '--robot', given['robot'] or 'sim_arm']))
+sys.exit(main.main(['reward', 'score', json.loads(sys.argv[1])['out']]))
 """
 
 
@@ -48,7 +47,7 @@ def ensure_demonstrations(args: argparse.Namespace, interrupted: threading.Event
     if not there and not _make(args, folder, interrupted):
         return False
     if not _measured(folder):
-        code = _child(_SCORE, {'out': str(folder), 'robot': args.robot}, interrupted)
+        code = _child(_SCORE, {'out': str(folder)}, interrupted)
         if code and not interrupted.is_set():
             _log.warning('demonstrations are not measured (exit code %d, see above); critics see that', code)
     return not interrupted.is_set()

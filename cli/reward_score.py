@@ -15,16 +15,17 @@ do not change. A learner that is given the folder as demonstrations, or learns i
 Demonstrations that were recorded while reward nodes ran need none of this. Others do where critics learn:
 rewards with and without measured progress do not fit one critic.
 
-  apprentice reward score runs/demonstrations --robot sim_arm
-  apprentice reward score runs/mine/episodes --robot my_arm.yaml \\
-      --model apprentice.reward_models.critic:ProgressCritic --weights my_critic
+  apprentice reward score runs/demonstrations
+  apprentice reward score runs/mine --weights my_critic
 """
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of ``apprentice reward score``."""
     parser.add_argument('folder', type=Path, help='folder of episode files, or a run folder')
-    parser.add_argument('--robot', default='sim_arm', help='shipped robot or a file (default sim_arm)')
+    parser.add_argument(
+        '--robot', default='', help='shipped robot or a file (default: that of the recordings)'
+    )
     parser.add_argument(
         '--model', default='apprentice.reward_models.critic:ProgressCritic',
         help='as package.module:Class (default: the progress critic)',
@@ -43,18 +44,15 @@ def run(args: argparse.Namespace) -> int:
     import torch
     from tqdm import tqdm
 
-    from apprentice.episodes.labels import iter_sealed
+    from apprentice.episodes.facts import episode_folder, recorded_robot, sealed_files
     from apprentice.learning.rescore import ledger_path, score_recorded
     from apprentice.reward_models.ledger import Ledger
-    from apprentice.robot.parts import find_robot, find_weights, load_part
-    from apprentice.robot.spec import RobotSpec
+    from apprentice.robot.parts import find_weights, load_part
 
     if not args.stride_s > 0:
         raise ValueError(f'--stride-s {args.stride_s} is no time between two frames; use more than 0')
-    folder = args.folder / 'episodes' if (args.folder / 'episodes').is_dir() else args.folder
-    paths = list(iter_sealed(folder))
-    if not paths:
-        raise ValueError(f'no sealed episodes in {folder}')
+    paths, folder = sealed_files([args.folder]), episode_folder(args.folder)
+    spec = recorded_robot([args.folder], args.robot)
     part: Any = load_part(args.model)
     name = args.weights or getattr(part, 'model', '')
     torch.set_num_threads(1)
@@ -62,7 +60,6 @@ def run(args: argparse.Namespace) -> int:
     needed = [what for what in ('state', 'action', 'reference') if getattr(model.needs, what)]
     if needed:
         raise ValueError(f'{model.model} judges {" and ".join(needed)} beside images; ask it in Python')
-    spec = RobotSpec.load(find_robot(args.robot))
     with tqdm(total=len(paths), desc=model.model, unit='episode') as bar:
         made = score_recorded(folder, spec, model, args.stride_s, lambda n: bar.update(n - bar.n))
     ledger = Ledger(ledger_path(folder))

@@ -1,5 +1,5 @@
 # Copyright 2026 The Apprentice authors. SPDX-License-Identifier: Apache-2.0
-"""train reward models (clip, critic) on attempts rendered by the simulator"""
+"""train reward models (clip, critic) on attempts rendered by the simulator; the critic on recordings, too"""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import numpy as np
 
 if TYPE_CHECKING:
     from apprentice.reward_models.base import Episodes
+    from apprentice.reward_models.critic.critic import ProgressCritic
     from apprentice.reward_models.evaluation.showing import Truth
     from apprentice.reward_models.resuming import State
     from apprentice.sim.captions import Attempt
@@ -38,6 +39,11 @@ def clip_arguments(parser: argparse.ArgumentParser) -> None:
 def critic_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of ``apprentice train critic``."""
     _output(parser, 'weights/critic', steps=700)
+    parser.add_argument(
+        '--data', type=Path, nargs='+', default=[], metavar='FOLDER',
+        help='runs, folders of episodes or LeRobot datasets of your robot to learn from, instead of the '
+        'simulator: successes and failures; of each five three train, one calibrates and one judges',
+    )  # fmt: skip
     parser.add_argument(
         '--demonstrations', type=int, default=20, help='of each training task (default 20); as many failures'
     )
@@ -120,6 +126,31 @@ def critic_run(args: argparse.Namespace) -> int:
     import torch._dynamo  # noqa: F401
 
     from apprentice.cli.reward_cards import critic_card
+    from apprentice.cli.train_recorded import critic_on_recordings
+    from apprentice.learning import snapshot
+
+    if args.data:
+        return critic_on_recordings(args)
+    if args.robot not in ('', 'sim_arm'):
+        args.rollouts = 0  # the starter policy is of another robot
+    episodes, held_back = critic_episodes(
+        args.demonstrations, args.robot, args.seed, args.rollouts, args.more
+    )
+    critic, report = fit_critic(args, episodes, held_back)
+    critic_card(args, report, critic, sum(map(len, episodes.frames)))
+    snapshot.remove(unfinished(args))  # not before: judging takes as long, and may be killed too
+    return 0
+
+
+def unfinished(args: argparse.Namespace) -> Path:
+    """Where a training that was killed goes on from."""
+    return args.out.with_name(f'{args.out.name}.training')
+
+
+def fit_critic(
+    args: argparse.Namespace, episodes: Episodes, held_back: Episodes | None
+) -> tuple[ProgressCritic, dict[str, float]]:
+    """Train as the options say; a killed training goes on. The critic, and what its training reports."""
     from apprentice.learning import snapshot
     from apprentice.reward_models.clip.reward import ClipReward
     from apprentice.reward_models.critic.critic import ProgressCritic
@@ -127,29 +158,21 @@ def critic_run(args: argparse.Namespace) -> int:
     from apprentice.reward_models.critic.train import CriticTraining, train_critic
     from apprentice.reward_models.resuming import Snapshots
 
-    if args.robot not in ('', 'sim_arm'):
-        args.rollouts = 0  # the starter policy is of another robot
-    episodes, held_back = critic_episodes(
-        args.demonstrations, args.robot, args.seed, args.rollouts, args.more
-    )
     if args.clip is None:
         eye: ClipEye | ThumbnailEye = ThumbnailEye.of(episodes.text)
     else:
         eye = ClipEye(ClipReward.load(args.clip), os.path.relpath(args.clip, args.out))
     settings = CriticTraining(seed=args.seed, steps=args.steps)
-    unfinished = args.out.with_name(f'{args.out.name}.training')
+    folder = unfinished(args)
 
     def newest() -> State | None:
-        found = snapshot.newest(unfinished)
+        found = snapshot.newest(folder)
         return None if found is None else found[:2]
 
-    snapshots = Snapshots(lambda tensors, state: snapshot.write(tensors, unfinished, state), newest)
+    snapshots = Snapshots(lambda tensors, state: snapshot.write(tensors, folder, state), newest)
     with _bar(args.steps, 'training critic') as progress:
         report = train_critic(episodes, eye, args.out, settings, held_back, progress, snapshots)
-    critic = ProgressCritic.load(args.out)
-    critic_card(args, report, critic, sum(map(len, episodes.frames)))
-    snapshot.remove(unfinished)  # not before: judging takes as long, and may be killed too
-    return 0
+    return ProgressCritic.load(args.out), report
 
 
 def critic_episodes(

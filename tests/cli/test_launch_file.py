@@ -214,6 +214,8 @@ def test_our_launch_files_come_to_the_expected_processes():
     assert {p.name for p in sim.processes if p.required} == {'sim_robot', 'gate'}
     robot = load(ROOT / 'launch' / 'robot.launch.yaml', {'robot': 'a.yaml', 'weights': 'w', 'learn': 'false'})
     assert {p.name for p in robot.processes} == names - {'sim_robot', 'learner', 'guide'}
+    alone = load(ROOT / 'launch' / 'sim.launch.yaml', {'rewards': 'false'})
+    assert names - {p.name for p in alone.processes} == {'reward_clip', 'reward_critic', 'reward_health'}
     guided = load(ROOT / 'launch' / 'sim.launch.yaml', {'guide': 'true', 'guidance': 'my.yaml'})
     command = next(p.command for p in guided.processes if p.name == 'guide')
     assert any('guidance:=' in word and 'my.yaml' in word for word in command)

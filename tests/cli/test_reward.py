@@ -33,7 +33,7 @@ def test_recorded_episodes_are_scored_once(tmp_path, capsys):
 
 def test_what_cannot_be_scored_is_an_error(tmp_path, capsys):
     assert main.main(['reward', 'score', str(tmp_path)]) == 2
-    assert 'no sealed episodes' in capsys.readouterr().err
+    assert 'no episode files' in capsys.readouterr().err
     write_episode(tmp_path, make_episode(3), ROBOT)
     assert main.main(['reward', 'score', str(tmp_path), '--stride-s', '0']) == 2
     assert main.main(['reward', 'score', str(tmp_path), '--robot', 'example_ur5e']) == 1
