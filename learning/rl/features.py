@@ -13,12 +13,15 @@ from typing import Literal
 
 import numpy as np
 import torch
+from torch.nn import functional
 
 from apprentice.policies import flow
 from apprentice.policies.policy import FlowPolicy
 from apprentice.policies.prefix import Inputs, Prefix
 from apprentice.robot.settings import at_least
 from apprentice.robot.types import Episode
+
+_FITTED_TO = 2**27  # numbers that features are fitted to, at most; the decomposition holds them several times
 
 
 @dataclass(frozen=True)
@@ -114,25 +117,36 @@ class FrozenEncoder:
     def _raw(self, prefix: Prefix) -> torch.Tensor:
         if self.config.kind == 'pooled':
             return prefix.pooled.float()
-        # [B, heads, P, head_dim], without places that hold no token
-        values = prefix.values[-1] * prefix.mask[:, None, :, None]
-        return values.flatten(1).float()
+        values = _values(prefix)
+        if self._mean is not None:
+            values = _places(values, len(self._mean) // (values.shape[1] * values.shape[3]))
+        return values.flatten(1)
 
     @torch.no_grad()
     def fit(self, episodes: Iterable[Episode], stride: int = 5, most: int = 2000) -> None:
         """Find what varies, from recorded episodes: the scale of each number, or the main components.
 
+        Args:
+            stride: every so many rows of an episode one observation.
+            most: observations; fewer where each has very many numbers, as with large pictures.
+
         Raises ValueError for fewer observations than components.
         """
         found: list[torch.Tensor] = []
+        pooled = self.config.kind == 'pooled'
+        least = 2 if pooled else self.config.components
         for episode in episodes:
             rows = np.arange(0, len(episode), stride)
             for part in np.array_split(rows, max(1, -(-len(rows) // self.config.batch))):
-                found.append(self._raw(self.policy.encode(self._inputs(episode, part))))
+                prefix = self.policy.encode(self._inputs(episode, part))
+                found.append(prefix.pooled.float() if pooled else _values(prefix))
+                most = min(most, max(least, _FITTED_TO // found[-1][0].numel()))
             if sum(map(len, found)) >= most:
                 break
+        if not pooled and found:  # instructions may be of different lengths
+            longest = max(values.shape[2] for values in found)
+            found = [_places(values, longest).flatten(1) for values in found]
         raw = torch.cat(found)[:most] if found else torch.empty(0, 1)
-        least = 2 if self.config.kind == 'pooled' else self.config.components
         if len(raw) < least:
             raise ValueError(f'{len(raw)} observations to fit features to; give at least {least}')
         self._mean = raw.mean(0)
@@ -256,6 +270,20 @@ def compose(
         phi: [B], the potential; share: [B], of the longest episode that is over.
     """
     return torch.cat([feature.float(), state.float(), phi[:, None].float(), share[:, None].float()], -1)
+
+
+def _values(prefix: Prefix) -> torch.Tensor:
+    """What the last layer gives the expert, float32 [B, heads, P, head_dim]; 0 at places without a token."""
+    return (prefix.values[-1] * prefix.mask[:, None, :, None]).float()
+
+
+def _places(values: torch.Tensor, count: int) -> torch.Tensor:
+    """The first ``count`` places of ``values`` [B, heads, P, head_dim]; those that are missing hold no token.
+
+    A model of others pads a batch to its longest instruction, so their number changes with what is said.
+    """
+    missing = max(0, count - values.shape[2])
+    return functional.pad(values[:, :, :count], (0, 0, 0, missing))
 
 
 def _alike(one: torch.nn.Module, other: torch.nn.Module) -> bool:
