@@ -55,7 +55,8 @@ class LeadingLearner(Learner):
         config, ranks = config or LearnerConfig(), ranks or Ranks()
         if config.online is not None and config.online.batch % ranks.world:
             raise ValueError(
-                f'online.batch is {config.online.batch}, which {ranks.world} processes cannot share evenly'
+                f'online.batch is {config.online.batch}, which {ranks.world} processes cannot share evenly; '
+                'give another number of processes, or a recipe whose online.batch is a multiple of it'
             )
         begin = {
             'robot': asdict(robot),

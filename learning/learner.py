@@ -85,6 +85,7 @@ class Learner:
         self.episodes = 0
         self.owed = 0
         self._published_at = 0
+        self._critics_alone = 0  # updates since the last version in which there was nothing for the flow
         self._snapshot = self.run_dir / 'learner'
         self._metrics = self.run_dir / 'metrics.jsonl'
         self._resume()
@@ -211,6 +212,7 @@ class Learner:
         self.replay.settle()  # in all processes here, where all have the same episodes
         if self.replay.empty:
             self.owed -= 1
+            self._critics_alone += 1
             return {'loss': float('nan'), 'skipped': 0.0, **metrics}
         batch = self.replay.sample(self.config.algorithm.batch, self._rng)
         preferred = self.preference.loss(self.algorithm.policy) if self.preference else None
@@ -227,6 +229,8 @@ class Learner:
     def publish_due(self) -> bool:
         """Enough steps since the last version, or nothing left to do and something new."""
         fresh = self.algorithm.steps - self._published_at
+        if self.online is not None and self.online.acts:  # they choose also where the flow learned nothing
+            fresh += self._critics_alone
         return fresh >= self.config.publish_every or (fresh > 0 and self.owed <= 0)
 
     def publish(self, metrics: dict[str, float] | None = None) -> Published | None:
@@ -238,7 +242,7 @@ class Learner:
         about: dict[str, Any] = {'train_steps': self.algorithm.steps, 'episodes': self.episodes}
         found = self.admission.examine(self.algorithm.averaged, self.acting())
         if not found.passed:
-            self._published_at = self.algorithm.steps  # the next candidate is as many updates away
+            self._count_anew()  # the next candidate is as many updates away
             if self.admission.exhausted:
                 log.error('training goes back to the newest version')
                 self.train_from(self.admission.last_good())
@@ -247,10 +251,14 @@ class Learner:
         beside = self.online.beside() if self.online is not None and self.online.fitted else None
         published = self.store.publish(self.algorithm.averaged, {**about, 'name': 'learned'}, beside)
         self.admission.probe.accept(published.version)
-        self._published_at = self.algorithm.steps
+        self._count_anew()
         self.save()
         self._note({**about, 'name': 'learned', 'version': published.version, **(metrics or {})})
         return published
+
+    def _count_anew(self) -> None:
+        """Updates since a version, from now on."""
+        self._published_at, self._critics_alone = self.algorithm.steps, 0
 
     def _note(self, line: dict[str, Any]) -> None:
         self.run_dir.mkdir(parents=True, exist_ok=True)
@@ -288,7 +296,7 @@ class Learner:
         # its own parent, so that rolling back again goes further back
         about = {'parent': 0, **manifest['about'], 'name': f'rollback to {parent}'}
         published = self.store.publish(policy, about, beside)
-        self._published_at = self.algorithm.steps
+        self._count_anew()
         self.save()
         return published
 

@@ -140,7 +140,7 @@ class FrozenEncoder:
             for part in np.array_split(rows, max(1, -(-len(rows) // self.config.batch))):
                 prefix = self.policy.encode(self._inputs(episode, part))
                 found.append(prefix.pooled.float() if pooled else _values(prefix))
-                most = min(most, max(least, _FITTED_TO // found[-1][0].numel()))
+                most = min(most, max(least, _FITTED_TO // found[-1].shape[1:].numel()))
             if sum(map(len, found)) >= most:
                 break
         if not pooled and found:  # instructions may be of different lengths

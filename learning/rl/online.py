@@ -100,6 +100,7 @@ class OnlineCritics:
         seed: int = 0,
     ):
         self.config = config = config or OnlineConfig()
+        _require(policy, config)
         self.encoder = FrozenEncoder(copy.deepcopy(policy).requires_grad_(False), config.features)
         self.buffer = ChunkBuffer(
             self.encoder, config.windows, config.human_share, advantage, rewards, device=policy.device
@@ -164,7 +165,8 @@ class OnlineCritics:
             return True
         try:
             self.encoder.fit(episodes)
-        except ValueError:  # too few observations: they wait
+        except ValueError as error:  # too few observations: they wait
+            log.info('critics wait for more episodes: %s', error)
             return False
         return True
 
@@ -264,3 +266,18 @@ class OnlineCritics:
                 f'the snapshot holds no critics of this kind ({error}): the run began with another '
                 'recipe. Give that one (weighted_flow where there were no critics), or another run folder'
             ) from error
+
+
+def _require(policy: FlowPolicy, config: OnlineConfig) -> None:
+    """Raise ValueError for a policy whose chunks these critics cannot judge."""
+    rows, horizon = config.windows.rows, policy.spec.horizon
+    if rows > horizon:
+        raise ValueError(
+            f'the critics of this recipe judge {rows} rows, a chunk of this policy has {horizon}; give the '
+            f'recipe weighted_flow, which has no critics, or one with windows and features of {horizon} rows'
+        )
+    if policy.config.head != 'flow':
+        raise ValueError(
+            f'the head {policy.config.head} of this policy acts, and critics choose among chunks of the head '
+            'flow; give the recipe weighted_flow, which has no critics, or a policy with policy.head flow'
+        )
