@@ -278,7 +278,7 @@ class Learner:
         if self.online is not None and beside is not None:
             self.online.algorithm.load_state_dict(snapshot.below(beside[2], 'algorithm'))
         if self.online is not None:
-            self.experience.refresh(self.algorithm.averaged)
+            self.online.outdate()  # planned anew before the next update: who goes back does not wait for it
         return policy, manifest, beside
 
     def rollback(self) -> Published:

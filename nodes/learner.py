@@ -11,6 +11,7 @@ import logging
 import os
 import threading
 import time
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
@@ -33,6 +34,7 @@ from apprentice.nodes.robot_file import load_robot
 from apprentice.nodes.runtime import Diagnostics, parameter, run, wall_timer
 from apprentice.robot.parts import find_weights
 
+_PATIENCE_S = 10.0  # of a service: planning all candidates anew may take minutes, in which status goes out
 _WEIGHTED_FLOW = 'apprentice.learning.weighted_flow:WeightedFlow'
 
 
@@ -61,7 +63,7 @@ class LearnerNode(Node):
         self._lock = threading.Lock()  # the learner's state: the thread's steps and the services
         self._wake, self._closing = threading.Event(), False
         self._loading = True  # demonstrations: until then nobody else touches the learner
-        self._early: list[Health] = []  # reports that came meanwhile
+        self._heard: list[Health] = []  # reports that the thread has not looked at
         self._phase, self._message, self._loss, self._rate = 'ingesting', '', float('nan'), 0.0
         self._newest: Published | None = None
         self._look_at = 0.0  # monotonic time of the next look at the episode folder
@@ -85,8 +87,6 @@ class LearnerNode(Node):
             finally:
                 with self._lock:
                     self._loading = False
-                    for health in self._early:
-                        self.learner.hear(health)
             versions = self.learner.store.versions()
             if versions:
                 self._announce(self.learner.store.describe(versions[-1]))
@@ -120,6 +120,8 @@ class LearnerNode(Node):
     def _turn(self) -> bool:
         """Ingest, make one gradient step, publish what is due; False when there was nothing to do."""
         with self._lock:
+            while self._heard:  # also while paused: it may say why nothing is learned
+                self.learner.hear(self._heard.pop(0))
             if self._paused:
                 return False
             new = self._ingest()  # also while a reward model forbids to learn: which models count is in them
@@ -136,7 +138,7 @@ class LearnerNode(Node):
                     self.get_logger().warning('an update was not finite and was skipped')
                 self._rate = 0.9 * self._rate + 0.1 / max(time.monotonic() - began, 1e-3)
             # apart from the update: a version that could not be written is tried again
-            if self.learner.publish_due:
+            if self.learner.publish_due and not self._paused:  # the step may have been a long one
                 self._phase, busy = 'publishing', True
                 published = self.learner.publish(metrics)
                 if published is not None:
@@ -152,7 +154,10 @@ class LearnerNode(Node):
         self._look_at = time.monotonic() + 0.5
         new = self.learner.ingest()
         if new:
-            self._message = f'learned of {new[-1]}'
+            online = self.learner.online
+            waits = online is not None and not online.fitted
+            alone = '; critics wait for more observations, the policy acts alone' if waits else ''
+            self._message = f'learned of {new[-1]}{alone}'
         return new
 
     def _announce(self, published: Published) -> None:
@@ -211,26 +216,35 @@ class LearnerNode(Node):
         self.learner.admission.acting = min((v for v in heard if v is not None), default=None)
 
     def _on_health(self, health: Health) -> None:
-        with self._lock:
-            if self._loading:
-                self._early.append(health)
-            else:
-                try:
-                    self.learner.hear(health)
-                except OSError as error:  # another process of the learner was lost
-                    self._fail(error)
+        self._heard.append(health)
         self._wake.set()
 
+    @contextlib.contextmanager
+    def _held(self) -> Iterator[None]:
+        """The learner's state, for a service. Raises ValueError while a long step goes on."""
+        if not self._lock.acquire(timeout=_PATIENCE_S):
+            raise ValueError(
+                'the learner is in a long step: it reads episodes or plans candidates anew; try again later'
+            )
+        try:
+            yield
+        finally:
+            self._lock.release()
+
     def _on_pause(self, request: SetBool.Request, response: SetBool.Response) -> SetBool.Response:
-        with self._lock:  # the step in hand is finished first: paused means that nothing changes any more
-            self._paused = request.data
+        self._paused = request.data  # also within a long step, which then publishes nothing
+        try:
+            with self._held():  # the step in hand is finished first: then nothing changes any more
+                pass
+        except ValueError:
+            response.message = 'no weights are published any more; a long step is finished first'
         self._wake.set()
         response.success = True
         return response
 
     def _on_rollback(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         try:
-            with self._lock:
+            with self._held():
                 self._loaded()
                 self._announce(self.learner.rollback())
             response.success = True
@@ -245,18 +259,18 @@ class LearnerNode(Node):
 
     def _on_clear_alarm(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         try:
-            with self._lock:
+            with self._held():
                 cleared = self.learner.clear_alarm()
             response.success = True
             response.message = f'learning goes on; looked at: {", ".join(cleared) or "nothing"}'
-        except OSError as error:
+        except (ValueError, OSError) as error:
             response.success, response.message = False, str(error)
         self._wake.set()
         return response
 
     def _on_snapshot(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         try:
-            with self._lock:
+            with self._held():
                 self._loaded()
                 self.learner.save()
             response.success, response.message = True, str(self.learner.run_dir / 'learner')

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from pathlib import Path
 
 from rclpy.node import Node
@@ -51,9 +52,22 @@ def learner_config(node: Node) -> LearnerConfig:
     )  # fmt: skip
     about = 'how it learns: a YAML file or a shipped name; weighted_flow: the policy alone, by progress'
     try:
-        return load_recipe(parameter(node, 'recipe', 'flow_edit', about), config)
+        config = load_recipe(parameter(node, 'recipe', 'flow_edit', about), config)
     except (OSError, ValueError) as error:
         raise StartupError(f'recipe: {error}') from error
+    about = (
+        "longest episode [s], of which critics see how much is over; less than the recipe's counts as that"
+    )
+    return _with_time(config, parameter(node, 'max_duration_s', 0.0, about, 0.0, 3600.0))
+
+
+def _with_time(config: LearnerConfig, longest_s: float) -> LearnerConfig:
+    """Critics that can tell the time in episodes as long as the episode node lets them be."""
+    online = config.online
+    if online is None or longest_s <= online.windows.duration_s:
+        return config
+    windows = replace(online.windows, duration_s=longest_s)
+    return replace(config, online=replace(online, windows=windows))
 
 
 def learner_ranks(node: Node) -> AbstractContextManager[Ranks]:

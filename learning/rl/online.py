@@ -110,6 +110,7 @@ class OnlineCritics:
         self._generator = torch.Generator().manual_seed(seed + 1)
         self._episodes: dict[str, Episode] = {}
         self._refreshed_at = 0  # episodes there were at the last refresh
+        self._outdated = False
         self._waiting: list[tuple[Episode, bool]] = []  # until there are enough to fit the features to
         # what the flow's steps are weighed by, until the critics are asked again; empty: outcome alone
         self._gains: dict[str, np.ndarray] = {}
@@ -122,7 +123,11 @@ class OnlineCritics:
     @property
     def refresh_due(self) -> bool:
         """Whether :meth:`refresh` is due."""
-        return 0 < self.config.refresh_every <= self.buffer.episodes - self._refreshed_at
+        return self._outdated or 0 < self.config.refresh_every <= self.buffer.episodes - self._refreshed_at
+
+    def outdate(self) -> None:
+        """The policy became another one: :meth:`refresh` is due."""
+        self._outdated = True
 
     def fit(self, episodes: Iterable[Episode]) -> None:
         """Fit the features to demonstrations, once, before anything is added; too few are not enough."""
@@ -205,7 +210,7 @@ class OnlineCritics:
 
     def refresh(self, policy: FlowPolicy) -> None:
         """Plan all candidates again with ``policy``, as it is now."""
-        self._refreshed_at = self.buffer.episodes
+        self._refreshed_at, self._outdated = self.buffer.episodes, False
         self._gains.clear()
         self.encoder.plan_with(copy.deepcopy(policy).requires_grad_(False))
         for episode in self._episodes.values():
@@ -231,6 +236,7 @@ class OnlineCritics:
             'own': {
                 'generator': self._generator.get_state(),
                 'refreshed_at': torch.tensor(self._refreshed_at),
+                'outdated': torch.tensor(self._outdated),
             },
         }
         if self.encoder.planner is not self.encoder.policy:
@@ -261,6 +267,7 @@ class OnlineCritics:
             self._gains = {name: gain.numpy() for name, gain in parts.get('gain', {}).items()}
             self._generator.set_state(parts['own']['generator'])
             self._refreshed_at = int(parts['own']['refreshed_at'])
+            self._outdated = bool(parts['own'].get('outdated', False))
         except (KeyError, RuntimeError) as error:
             raise ValueError(
                 f'the snapshot holds no critics of this kind ({error}): the run began with another '

@@ -249,6 +249,22 @@ def test_without_anybody_who_shows_anything_the_critics_learn_first(tmp_path, st
     assert learner.owed == 0
 
 
+def test_what_critics_alone_learned_is_published(tmp_path, starter):
+    """Failures alone teach the flow nothing, but critics which candidate to leave."""
+    online = dataclasses.replace(ONLINE, act_after=16)
+    learner = make_learner(tmp_path / 'run', starter, online=online)
+    due = []
+    for seed in (3, 4, 5):
+        learner.take(dataclasses.replace(alone(seed), outcome=Outcome.FAILURE))
+        while learner.ready:
+            learner.update()
+        due.append(learner.publish_due)
+    assert due == [False, True, True]
+    assert learner.algorithm.steps == 0
+    assert isinstance(loaded(learner.publish()), Choosing)
+    assert not learner.publish_due
+
+
 def test_a_rollback_to_before_the_critics_acted_takes_them_away(tmp_path, starter):
     online = dataclasses.replace(ONLINE, act_after=6)
     config = LearnerConfig(algorithm=ALGORITHM, online=online, warm_up=1, updates_per_episode=2)
@@ -278,6 +294,11 @@ def test_a_rollback_takes_the_critics_back_too(tmp_path, starter):
     back = learner.rollback()
     np.testing.assert_allclose(published(back), first, atol=1e-6)
     np.testing.assert_allclose(learner.acting().act(seen, torch.Generator().manual_seed(5)), first, atol=1e-6)
+    # nobody waited for the candidates of that policy: they come before the next update, also after a restart
+    assert make_learner(tmp_path / 'run', starter).online.refresh_due
+    assert learner.online.refresh_due
+    learner.update()
+    assert not learner.online.refresh_due
 
 
 def test_without_demonstrations_the_first_episodes_fit_the_features(tmp_path, starter):

@@ -12,6 +12,7 @@ from chunk_rig import episode, measured
 from small_policy import CONFIG as POLICY
 from small_policy import small_policy
 
+from apprentice.learning.rl import features
 from apprentice.learning.rl.base import make
 from apprentice.learning.rl.buffer import ChunkBuffer
 from apprentice.learning.rl.features import FeatureConfig, FrozenEncoder
@@ -227,6 +228,21 @@ def test_fitted_features_vary_about_one(kind):
     again = encoder(kind=kind, components=4)
     again.load_state_dict(fitted.state_dict())
     assert torch.equal(again.moments(episodes[0], np.arange(30)).feature.float(), seen)
+
+
+def test_features_of_large_pictures_are_fitted_to_fewer_observations(monkeypatch):
+    """So that the decomposition has room in the memory."""
+    made = episode('p' * 30)
+    one, short = encoder(kind='tokens', components=4), encoder(kind='tokens', components=4)
+    one.fit([made], stride=1)
+    numbers = len(one.state_dict()['mean'])
+    monkeypatch.setattr(features, '_FITTED_TO', 12 * numbers)
+    one.fit([made], stride=1)
+    short.fit([made], stride=1, most=12)
+    assert torch.equal(one.state_dict()['mean'], short.state_dict()['mean'])
+    monkeypatch.setattr(features, '_FITTED_TO', 1)
+    one.fit([made], stride=1)  # as many as there are components, at least
+    assert one.state_dict()['basis'].shape == (numbers, 4)
 
 
 def test_another_planner_plans_other_candidates_from_the_same_features():

@@ -1,0 +1,64 @@
+# Copyright 2026 The Apprentice authors. SPDX-License-Identifier: Apache-2.0
+"""The learner's node while its thread is in a long step, and how it learns what the launch knows."""
+
+import numpy as np
+import pytest
+import rclpy
+from rclpy.node import Node
+from std_srvs.srv import SetBool, Trigger
+from test_learner_node import ROBOT, SPEC, make_episode
+
+from apprentice.learning.dataset import policy_spec
+from apprentice.learning.health import Health
+from apprentice.nodes import learner as learner_node
+from apprentice.nodes.learner_settings import learner_config
+from apprentice.policies import checkpoint
+from apprentice.policies.backbones.tiny import TinyConfig
+from apprentice.policies.config import PolicyConfig
+from apprentice.policies.policy import FlowPolicy
+from apprentice.reward_models.monitor.detector import Level
+
+
+@pytest.fixture
+def make_node():
+    made = []
+
+    def make(kind, *parameters: str) -> Node:
+        words = [word for parameter in parameters for word in ('-p', parameter)]
+        rclpy.init(args=['--ros-args', *words])
+        made.append(kind())
+        return made[-1]
+
+    yield make
+    for node in made:
+        node.destroy_node()
+    rclpy.try_shutdown()
+
+
+def test_a_long_step_blocks_nobody(make_node, tmp_path, monkeypatch):
+    """As planning all candidates anew: status goes out meanwhile, and pausing counts at once."""
+    monkeypatch.setattr(learner_node, '_PATIENCE_S', 0.1)
+    config = PolicyConfig(backbone=TinyConfig(width=32, layers=1, heads=2, channels=(8, 8, 16)))
+    spec = policy_spec([make_episode(i) for i in range(4)], SPEC, 8)
+    checkpoint.save(FlowPolicy(spec, config), tmp_path / 'starter')
+    folders = f'weights:={tmp_path / "starter"}', f'run_dir:={tmp_path / "run"}'
+    node = make_node(learner_node.LearnerNode, f'robot:={ROBOT}', *folders, 'nice:=0')
+    try:
+        with node._lock:
+            pressed = node._on_rollback(Trigger.Request(), Trigger.Response())
+            assert (pressed.success, 'long step' in pressed.message) == (False, True)
+            node._on_health(Health('critic', '1', Level.STOP, 0.0, 'false_success'))
+            paused = node._on_pause(SetBool.Request(data=True), SetBool.Response())
+            assert (paused.success, 'long step' in paused.message) == (True, True)
+        node._turn()
+        assert node.learner.obedience.models == {'critic'}
+        refused = node._on_rollback(Trigger.Request(), Trigger.Response())
+        assert 'nothing was published' in refused.message
+    finally:
+        node.close()
+
+
+@pytest.mark.parametrize(('parameters', 'seconds'), [((), 10.0), (('max_duration_s:=60.0',), 60.0)])
+def test_critics_can_tell_the_time_in_long_episodes(make_node, parameters, seconds):
+    node = make_node(lambda: Node('learner'), *parameters)
+    assert np.isclose(learner_config(node).online.windows.duration_s, seconds)
