@@ -165,10 +165,14 @@ class Experience:
         """A person has looked: learning goes on; returns the episodes that it was about."""
         return self._alarms.clear()
 
-    def refresh(self, policy: FlowPolicy) -> None:
-        """Plan candidates and losing chunks anew by ``policy``; weigh steps by the critics as they are."""
-        if self.online is not None:
-            self.online.refresh(policy)
-        self.replay.reweigh()
+    def refresh(self, policy: FlowPolicy, breathe: Callable[[], None] = lambda: None) -> None:
+        """Plan losing chunks and candidates anew by ``policy``; weigh steps by the critics as they are.
+
+        Args:
+            breathe: called between two episodes.
+        """
         if self.preference is not None:
             self.preference.refer_to(policy)
+        if self.online is not None:
+            self.online.refresh(policy, breathe)
+        self.replay.reweigh()

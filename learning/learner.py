@@ -79,6 +79,8 @@ class Learner:
         self.preference, self.obedience = self.experience.preference, self.experience.obedience
         if self.online is not None and self.ranks.world > 1:  # an algorithm of somebody else may not know it
             self.online.algorithm.join(self.ranks)
+        # called where a long step may be interrupted by a rollback or a snapshot; of a single process alone
+        self.breathe: Callable[[], None] = lambda: None
         self._rng = np.random.default_rng(seed)
         told = functools.partial(self._told, 'learn')
         self._intake = Intake(self.fleet, robot, self._add_of, self.ranks, told)
@@ -207,7 +209,7 @@ class Learner:
         metrics: dict[str, float] = {}
         if self.online is not None:
             if self.online.refresh_due:
-                self.experience.refresh(self.algorithm.averaged)
+                self.experience.refresh(self.algorithm.averaged, self.breathe)
             metrics |= self.online.update()
         self.replay.settle()  # in all processes here, where all have the same episodes
         if self.replay.empty:

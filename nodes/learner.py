@@ -77,6 +77,8 @@ class LearnerNode(Node):
         if isinstance(self.learner, LeadingLearner):
             self._ending.callback(self.learner.stop)
             wall_timer(self, 10.0, partial(self._beat, self.learner))
+        else:
+            self.learner.breathe = self._breathe
         self._worker = threading.Thread(target=self._work, name='learner', daemon=True)
         self._worker.start()
 
@@ -218,6 +220,12 @@ class LearnerNode(Node):
     def _on_health(self, health: Health) -> None:
         self._heard.append(health)
         self._wake.set()
+
+    def _breathe(self) -> None:
+        """In a long step: who waits for the learner, has it for a moment."""
+        self._lock.release()
+        time.sleep(0.001)
+        self._lock.acquire()
 
     @contextlib.contextmanager
     def _held(self) -> Iterator[None]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import copy
 import logging
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -208,13 +208,18 @@ class OnlineCritics:
                 metrics = self.algorithm.update(self.buffer.sample(self.config.batch, self._generator))
         return metrics
 
-    def refresh(self, policy: FlowPolicy) -> None:
-        """Plan all candidates again with ``policy``, as it is now."""
+    def refresh(self, policy: FlowPolicy, breathe: Callable[[], None] = lambda: None) -> None:
+        """Plan all candidates again with ``policy``, as it is now.
+
+        Args:
+            breathe: called between two episodes; :meth:`outdate` and :meth:`state_dict` may be called there.
+        """
         self._refreshed_at, self._outdated = self.buffer.episodes, False
         self._gains.clear()
         self.encoder.plan_with(copy.deepcopy(policy).requires_grad_(False))
         for episode in self._episodes.values():
             self.buffer.replan(episode)
+            breathe()
 
     def choosing(self, policy: FlowPolicy) -> Choosing:
         """``policy`` with the present critics: what acts."""

@@ -301,6 +301,28 @@ def test_a_rollback_takes_the_critics_back_too(tmp_path, starter):
     assert not learner.online.refresh_due
 
 
+def test_a_rollback_within_a_refresh_counts_at_once(tmp_path, starter):
+    learner = make_learner(tmp_path / 'run', starter)
+    learner.show([make_episode(i) for i in range(4)])
+    first, _ = published_after(learner, (10, 11))
+    done = []
+
+    def breathe():
+        if not done:
+            done.append(learner.rollback())
+
+    learner.breathe = breathe
+    learner.online.outdate()
+    learner.update()
+    assert done[0].about['name'] == f'rollback to {first.version}'
+    assert learner.online.refresh_due  # the candidates in between are of the policy before
+    seen = observation(mixed(20))
+    learner.update()
+    again = make_learner(tmp_path / 'run', starter).acting()
+    back, stored = (one.act(seen, torch.Generator().manual_seed(5)) for one in (loaded(done[0]), again))
+    np.testing.assert_allclose(stored, back, atol=1e-6)
+
+
 def test_without_demonstrations_the_first_episodes_fit_the_features(tmp_path, starter):
     features = dataclasses.replace(ONLINE.features, kind='tokens', components=6)
     online = dataclasses.replace(ONLINE, features=features)

@@ -1,6 +1,9 @@
 # Copyright 2026 The Apprentice authors. SPDX-License-Identifier: Apache-2.0
 """The learner's node while its thread is in a long step, and how it learns what the launch knows."""
 
+import threading
+import time
+
 import numpy as np
 import pytest
 import rclpy
@@ -52,8 +55,19 @@ def test_a_long_step_blocks_nobody(make_node, tmp_path, monkeypatch):
             assert (paused.success, 'long step' in paused.message) == (True, True)
         node._turn()
         assert node.learner.obedience.models == {'critic'}
-        refused = node._on_rollback(Trigger.Request(), Trigger.Response())
-        assert 'nothing was published' in refused.message
+        answers = []
+
+        def press():
+            answers.append(node._on_rollback(Trigger.Request(), Trigger.Response()).message)
+
+        with node._lock:  # the thread's long step, which makes way between two episodes
+            waiting = threading.Thread(target=press)
+            waiting.start()
+            until = time.monotonic() + 10
+            while not answers and time.monotonic() < until:
+                node.learner.breathe()
+        waiting.join()
+        assert 'nothing was published' in answers[0]
     finally:
         node.close()
 
