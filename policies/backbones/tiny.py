@@ -28,10 +28,17 @@ class TinyConfig:
     heads: int = 4
     channels: tuple[int, ...] = (48, 64, 96)
 
+    def cells(self, pixels: int) -> int:
+        """Tokens of a picture of so many pixels, one way."""
+        count = pixels // 4
+        for _ in self.channels[1:]:
+            count = -(-count // 2)
+        return count
+
 
 class Stem(nn.Module):
     """Image to a grid of tokens. The instruction scales and shifts each stage (FiLM, as in RT-1), so that
-    'the red one' is picked out before tokens are formed. [B, 3, h, w] to [B, (h / 16) * (w / 16), width].
+    'the red one' is picked out before tokens are formed. [B, 3, h, w] to [B, cells(h) * cells(w), width].
     """
 
     def __init__(self, channels: tuple[int, ...], width: int, text_width: int):
@@ -74,7 +81,7 @@ class TinyBackbone(nn.Module):
     """Tokens: one per word, one for the state, a grid per camera.
 
     Args:
-        cameras: name -> (height, width), multiples of 16.
+        cameras: name -> (height, width), at least 4 pixels each way; what is no multiple of 4 is cut off.
         state_dim: size of the state vector.
     """
 
@@ -88,10 +95,9 @@ class TinyBackbone(nn.Module):
         self.word_position = nn.Parameter(torch.randn(words.LENGTH, width) * 0.02)
         self.state = nn.Sequential(nn.Linear(state_dim, width), nn.GELU(), nn.Linear(width, width))
         self.stems = nn.ModuleDict({name: Stem(config.channels, width, width) for name in cameras})
-        grid = 2 ** (len(config.channels) + 1)
         self.place = nn.ParameterDict(
             {
-                name: nn.Parameter(torch.randn(h // grid * (w // grid), width) * 0.02)
+                name: nn.Parameter(torch.randn(config.cells(h) * config.cells(w), width) * 0.02)
                 for name, (h, w) in cameras.items()
             }
         )

@@ -2,6 +2,7 @@
 """The flow policy: shapes, units, language, gradients, checkpoints."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -51,6 +52,15 @@ def inputs(batch: int = 3, text: str = 'pick up the red cube') -> Inputs:
         for c in ('front', 'wrist')
     }
     return Inputs(images, torch.randn(batch, 7, generator=g), [text] * batch)
+
+
+@pytest.mark.parametrize('size', [(84, 84), (45, 61), (120, 160), (4, 4)])
+def test_pictures_of_any_size(size):
+    spec = replace(make_spec(), cameras={'front': size})
+    policy = FlowPolicy(spec, PolicyConfig(backbone=TinyConfig(width=32, layers=1, heads=2))).eval()
+    image = np.full((*size, 3), 90, np.uint8)
+    seen = Observation(0.0, {'front': image}, np.zeros(7, np.float32), 'pick up the red cube')
+    assert policy.act(seen, torch.Generator().manual_seed(0)).shape == (8, 7)
 
 
 def test_candidates_shape_and_seed(policy):
