@@ -34,6 +34,7 @@ import json, sys
 from apprentice.cli import main
 sys.exit(main.main(['reward', 'score', json.loads(sys.argv[1])['out']]))
 """
+_MODEL = 'critic'  # what that measures with; the simulator's truth, or another model's scores, are none of it
 
 
 def ensure_demonstrations(args: argparse.Namespace, interrupted: threading.Event) -> bool:
@@ -71,11 +72,13 @@ def _make(args: argparse.Namespace, folder: Path, interrupted: threading.Event) 
 
 
 def _measured(folder: Path) -> bool:
-    """Whether each demonstration has scores; a file that cannot be read is for the learner to complain of."""
+    """Whether the critic has scored each demonstration; a file that cannot be read is for the learner to
+    complain of."""
     try:
-        return {path.stem for path in iter_sealed(folder)} <= {*Ledger(ledger_path(folder)).episodes}
+        ledger = Ledger(ledger_path(folder))
     except RewardModelError:
         return True
+    return all(any(r.model == _MODEL for r in ledger.raw(path.stem)) for path in iter_sealed(folder))
 
 
 def _child(code: str, options: dict[str, Any], interrupted: threading.Event) -> int | None:

@@ -54,6 +54,10 @@ def run(args: argparse.Namespace) -> int:
     paths, folder = sealed_files([args.folder]), episode_folder(args.folder)
     spec = recorded_robot([args.folder], args.robot)
     part: Any = load_part(args.model)
+    if not hasattr(part, 'load') or not getattr(part, 'model', ''):
+        raise ValueError(
+            f'--model {args.model} is no reward model; docs/rewards.md lists those that are shipped'
+        )
     name = args.weights or getattr(part, 'model', '')
     torch.set_num_threads(1)
     model = part.load(str(find_weights(name)), device=args.device)

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from apprentice.robot.spec import RobotSpec
 
 FEWEST = 5  # successes: fewer leave nothing to calibrate and judge on
+OUT = 'weights/critic'  # of `apprentice train critic`, unless somebody says otherwise
 SIDE = {'thumbnails': 96, 'clip': 224}  # pixels of the shorter side that are kept of a picture
 
 
@@ -25,7 +26,10 @@ def critic_on_recordings(args: argparse.Namespace) -> int:
     from apprentice.episodes.facts import recorded_robot
     from apprentice.learning import snapshot
     from apprentice.reward_models.evaluation import verdict
+    from apprentice.robot.files import cache_folder
 
+    if args.out == Path(OUT):
+        raise ValueError(f'--data needs --out FOLDER; {OUT} holds the shipped critic')
     spec = recorded_robot(args.data, args.robot)
     training, calibration, judged = divided(_read(args, spec))
     print(f'{len(training)} recordings to train on, {len(calibration)} to calibrate, {len(judged)} to judge')
@@ -37,7 +41,7 @@ def critic_on_recordings(args: argparse.Namespace) -> int:
     )
     result = judge_all(critic, {'recordings': judged}, watch=lambda items, about: items)
     found = make_verdict(critic, str(args.out), result, ', '.join(map(str, args.data)))
-    verdict.write(found, [args.out])
+    verdict.write(found, [cache_folder() / 'verdicts', args.out])  # the learner looks in the first
     tables = '\n'.join(text(result, found))
     _card(args, spec, critic.version, report, tables, len(training))
     snapshot.remove(unfinished(args))
@@ -73,9 +77,9 @@ def _read(args: argparse.Namespace, spec: RobotSpec) -> list[Truth]:
     side = SIDE['clip' if args.clip else 'thumbnails']
     return [
         item
-        for folder in args.data
+        for folder in {episode_folder(folder).resolve(): None for folder in args.data}  # each once
         for item in recorded(
-            episode_folder(folder),
+            folder,
             spec,
             RATE_HZ,
             lambda some: tqdm(some, 'reading', unit='episode'),

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from apprentice.cli.train_recorded import OUT
+
 if TYPE_CHECKING:
     from apprentice.reward_models.base import Episodes
     from apprentice.reward_models.critic.critic import ProgressCritic
@@ -38,7 +40,7 @@ def clip_arguments(parser: argparse.ArgumentParser) -> None:
 
 def critic_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of ``apprentice train critic``."""
-    _output(parser, 'weights/critic', steps=700)
+    _output(parser, OUT, steps=700)
     parser.add_argument(
         '--data', type=Path, nargs='+', default=[], metavar='FOLDER',
         help='runs, folders of episodes or LeRobot datasets of your robot to learn from, instead of the '

@@ -129,7 +129,7 @@ class LeadingLearner(Learner):
 
     def demonstrate(self, paths: Iterable[Path], progress: Callable[[int], None] = lambda n: None) -> int:
         """As :meth:`.Learner.demonstrate`, in all processes."""
-        paths = [Path(path).resolve() for path in paths]
+        paths = [Path(os.path.abspath(path)) for path in paths]  # links are kept: scores lie beside them
         with self._told('demonstrate', list(map(str, paths))):
             return super().demonstrate(paths, progress)
 

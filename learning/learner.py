@@ -109,6 +109,7 @@ class Learner:
             self._intake.restore(state['episodes'])  # what was owed for them is known
         self.owed = int(state['owed'])
         self._published_at = int(state['published_at'])
+        self._critics_alone = int(state.get('critics_alone', 0))
         self._rng.bit_generator.state = state['rng']
         log.info('resumed at step %d with %d episodes', self.algorithm.steps, self.episodes)
 
@@ -121,11 +122,15 @@ class Learner:
         return contextlib.nullcontext()
 
     def demonstrate(self, paths: Iterable[Path], progress: Callable[[int], None] = lambda n: None) -> int:
-        """Add recorded demonstrations with the scores made later; returns how many were usable."""
-        ledger_of = functools.cache(lambda folder: Ledger(ledger_path(folder)))
+        """Add recorded demonstrations with the scores made later; returns how many were usable.
+
+        Raises RewardModelError for damaged scores: without them critics would learn from another reward.
+        """
+        paths = list(paths)
+        ledgers = {folder: Ledger(ledger_path(folder)) for folder in {path.parent for path in paths}}
 
         def read(path: Path) -> Episode:
-            ledger = ledger_of(path.parent)
+            ledger = ledgers[path.parent]
             return agreed(lambda: ledger.apply(read_episode(path, self.robot)), self.ranks, ledger.refresh)
 
         return self.show(map(read, paths), progress)  # goes on after one that cannot be read
@@ -315,6 +320,7 @@ class Learner:
                 'episodes': self._intake.known,
                 'owed': self.owed,
                 'published_at': self._published_at,
+                'critics_alone': self._critics_alone,
                 'rng': self._rng.bit_generator.state,
                 'config': asdict(self.config),
             },

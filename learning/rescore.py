@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -20,7 +21,8 @@ log = logging.getLogger(__name__)
 
 def ledger_path(episodes: str | Path) -> Path:
     """The ledger of a folder of episodes: of ``RUN/episodes`` the run's, of another folder in it."""
-    folder = Path(episodes).expanduser().resolve()
+    # links are not followed: a run whose episodes lie on another disk keeps its ledger
+    folder = Path(os.path.abspath(Path(episodes).expanduser()))
     return (folder.parent if folder.name == 'episodes' else folder) / FILE
 
 

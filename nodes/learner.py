@@ -62,6 +62,7 @@ class LearnerNode(Node):
         self._demonstrations = Path(demonstrations).expanduser() if demonstrations else None
         self._lock = threading.Lock()  # the learner's state: the thread's steps and the services
         self._wake, self._closing = threading.Event(), False
+        self._unfit = False  # the demonstrations could not be loaded: until it is started again
         self._loading = True  # demonstrations: until then nobody else touches the learner
         self._heard: list[Health] = []  # reports that the thread has not looked at
         self._phase, self._message, self._loss, self._rate = 'ingesting', '', float('nan'), 0.0
@@ -94,6 +95,7 @@ class LearnerNode(Node):
                 self._announce(self.learner.store.describe(versions[-1]))
         except (OSError, ValueError) as error:
             self._fail(error)
+            self._unfit = True  # without what it was to begin from it would learn something else
         while not self._closing:
             try:
                 busy = self._turn()
@@ -124,7 +126,7 @@ class LearnerNode(Node):
         with self._lock:
             while self._heard:  # also while paused: it may say why nothing is learned
                 self.learner.hear(self._heard.pop(0))
-            if self._paused:
+            if self._paused or self._unfit:
                 return False
             new = self._ingest()  # also while a reward model forbids to learn: which models count is in them
             if self.learner.stopped:
@@ -245,7 +247,8 @@ class LearnerNode(Node):
             with self._held():  # the step in hand is finished first: then nothing changes any more
                 pass
         except ValueError:
-            response.message = 'no weights are published any more; a long step is finished first'
+            after = 'no weights are published any more' if request.data else 'learning goes on'
+            response.message = f'{after}; a long step is finished first'
         self._wake.set()
         response.success = True
         return response

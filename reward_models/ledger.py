@@ -27,12 +27,14 @@ from apprentice.robot.types import Episode, Reward, RewardKind
 
 log = logging.getLogger(__name__)
 _FIELDS = {field.name: field.type for field in dataclasses.fields(Reward)}
+_MORE = 'more'  # how many lines of the same call follow; a line of before, which does not say, stands alone
 
 
 class Ledger:
     """Raw scores by episode in one file of JSON lines.
 
-    A line that a crash left unfinished is cut off when the file is opened; another damaged line is an error.
+    What a crash left unfinished, a line or the scores of one call, is not read, and cut off by the next who
+    writes; another damaged line is an error.
 
     Args:
         path: the file; it is made with the first score.
@@ -53,21 +55,25 @@ class Ledger:
         with open(self.path, 'rb') as file:
             file.seek(self._read)
             data = file.read()
-        whole = data[: data.rfind(b'\n') + 1]
-        changed = set()
-        for number, line in enumerate(whole.splitlines()):
+        changed, waiting, read, whole = set(), [], 0, 0
+        for number, line in enumerate(data[: data.rfind(b'\n') + 1].splitlines(keepends=True)):
             try:
                 fields = json.loads(line)
-                episode_id = fields.pop('episode_id')
-                reward = _reward(fields)
+                waiting.append((fields.pop('episode_id'), _reward(fields)))
+                more = fields.get(_MORE, 0)
             except (ValueError, KeyError, TypeError) as error:
                 raise RewardModelError(
                     f'{self.path}, line {number + 1} after byte {self._read}, is damaged ({error}); it is '
                     'derived, so remove the file and build it again from the episode logs'
                 ) from None
-            self._scores.setdefault(episode_id, []).append(reward)
-            changed.add(episode_id)
-        self._read += len(whole)
+            read += len(line)
+            if more:  # of the same call: without them an episode would pass for measured
+                continue
+            for episode_id, reward in waiting:
+                self._scores.setdefault(episode_id, []).append(reward)
+                changed.add(episode_id)
+            waiting, whole = [], read
+        self._read += whole
         return changed
 
     @property
@@ -153,13 +159,14 @@ class Ledger:
     def _append(self, episode_id: str, rewards: Sequence[Reward]) -> int:
         if not rewards:
             return 0
-        lines = ''.join(_line(episode_id, reward) for reward in rewards)
+        left = range(len(rewards) - 1, -1, -1)
+        lines = ''.join(_line(episode_id, *each) for each in zip(rewards, left, strict=True))
         self.path.parent.mkdir(parents=True, exist_ok=True)
         with open(self.path, 'ab') as file:
             fcntl.flock(file, fcntl.LOCK_EX)  # somebody else may score at the same time
             self.refresh()
             if file.tell() > self._read:
-                log.warning('%s: cutting off an unfinished line of an interrupted writer', self.path)
+                log.warning('%s: cutting off what an interrupted writer left unfinished', self.path)
                 file.truncate(self._read)
                 file.seek(self._read)
             file.write(lines.encode())
@@ -173,8 +180,8 @@ def _key(reward: Reward) -> tuple[Any, ...]:
     return reward.model, int(reward.kind), moment(reward.t1), reward.version, reward.revision
 
 
-def _line(episode_id: str, reward: Reward) -> str:
-    fields = dataclasses.asdict(reward)
+def _line(episode_id: str, reward: Reward, more: int) -> str:
+    fields = {**dataclasses.asdict(reward), _MORE: more}
     fields['kind'] = reward.kind.name
     # JSON knows no NaN
     fields = {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in fields.items()}

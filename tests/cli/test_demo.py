@@ -86,6 +86,10 @@ def test_demonstrations_are_measured_once(tmp_path, capfd):
     assert found[-1] > found[0]
     assert ensure_demonstrations(args, threading.Event())
     assert 'episodes have some' not in capfd.readouterr().out
+    truth = [line for line in scores.path.read_text().splitlines() if '"critic"' not in line]
+    scores.path.write_text('\n'.join(truth) + '\n')  # as where the scoring was killed
+    assert ensure_demonstrations(args, threading.Event())
+    assert '1 of 1 episodes have some' in capfd.readouterr().out
 
 
 @pytest.mark.parametrize('interrupt', [False, True])

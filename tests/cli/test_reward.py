@@ -36,6 +36,8 @@ def test_what_cannot_be_scored_is_an_error(tmp_path, capsys):
     assert 'no episode files' in capsys.readouterr().err
     write_episode(tmp_path, make_episode(3), ROBOT)
     assert main.main(['reward', 'score', str(tmp_path), '--stride-s', '0']) == 2
+    assert main.main(['reward', 'score', str(tmp_path), '--model', 'json:JSONDecoder']) == 2
+    assert 'json:JSONDecoder is no reward model' in capsys.readouterr().err
     assert main.main(['reward', 'score', str(tmp_path), '--robot', 'example_ur5e']) == 1
     assert '0 of 1 episodes have some' in capsys.readouterr().out
     assert not (tmp_path / 'rewards.jsonl').exists()

@@ -15,6 +15,7 @@ from apprentice.bench.reward_truths import recorded
 from apprentice.cli.main import main
 from apprentice.cli.train_recorded import divided
 from apprentice.episodes.episode_writer import write_episode
+from apprentice.learning.reward_gate import verdict_files
 from apprentice.reward_models.critic.critic import ProgressCritic
 from apprentice.reward_models.evaluation import verdict
 from apprentice.reward_models.online import score_episode
@@ -37,15 +38,18 @@ def record(folder: Path, successes: int, failures: int, evaluations: int = 0) ->
         write_episode(folder / 'episodes', made, ROBOT)
 
 
-def test_a_critic_of_ones_own_recordings(tmp_path, capsys):
+def test_a_critic_of_ones_own_recordings(tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv('APPRENTICE_CACHE', str(tmp_path / 'cache'))
     record(tmp_path / 'run', 10, 5, 2)
-    words = ['train', 'critic', '--data', str(tmp_path / 'run'), '--out', str(tmp_path / 'critic')]
+    run = tmp_path / 'run'  # given twice, it is read once: what judges must not train
+    words = ['train', 'critic', '--data', str(run), str(run / 'episodes'), '--out', str(tmp_path / 'critic')]
     assert main([*words, '--steps', '40', '--threads', '1', '--robot', 'sim_arm']) == 0
     out = capsys.readouterr().out
     assert '9 recordings to train on, 3 to calibrate, 3 to judge' in out  # and no evaluation
     assert 'Held out from the shipped critic' not in out
     critic = ProgressCritic.load(tmp_path / 'critic')
     assert verdict.read(tmp_path / 'critic' / verdict.FILE).version == critic.version
+    assert [verdict.read(path).version for path in verdict_files()[:1]] == [critic.version]  # for the learner
     assert '--data' in (tmp_path / 'critic' / 'README.md').read_text()
     assert not (tmp_path / 'critic.training').exists()
     (seen,) = recorded(tmp_path / 'run' / 'episodes' / 'episode-0004.mcap', ROBOT, 5.0)
@@ -54,6 +58,8 @@ def test_a_critic_of_ones_own_recordings(tmp_path, capsys):
 
 
 def test_too_few_successes_are_an_error(tmp_path, capsys):
+    assert main(['train', 'critic', '--data', str(tmp_path)]) == 2
+    assert 'holds the shipped critic' in capsys.readouterr().err
     record(tmp_path, 2, 3)
     assert main(['train', 'critic', '--data', str(tmp_path), '--out', str(tmp_path / 'critic')]) == 2
     assert '2 of 5 recordings are successes' in capsys.readouterr().err

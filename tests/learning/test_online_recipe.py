@@ -15,7 +15,6 @@ from apprentice.learning.dataset import policy_spec
 from apprentice.learning.learner import Learner, LearnerConfig
 from apprentice.learning.preference.online import OnlinePreference, PreferenceConfig
 from apprentice.learning.recipe import find_recipe, load_recipe
-from apprentice.learning.rescore import ledger_path
 from apprentice.learning.rl.choosing import Choosing, load_choosing
 from apprentice.learning.rl.features import FeatureConfig
 from apprentice.learning.rl.online import OnlineConfig, OnlineCritics
@@ -23,9 +22,8 @@ from apprentice.learning.rl.windows import WindowConfig
 from apprentice.learning.weights import Published
 from apprentice.policies import checkpoint
 from apprentice.policies.policy import FlowPolicy
-from apprentice.reward_models.ledger import Ledger
 from apprentice.robot.settings import SettingsError
-from apprentice.robot.types import Observation, Outcome, Reward, RewardKind, Source
+from apprentice.robot.types import Observation, Outcome, Source
 
 SETTINGS = {
     'critic': {'members': 2, 'hidden': [16]},
@@ -261,6 +259,8 @@ def test_what_critics_alone_learned_is_published(tmp_path, starter):
         due.append(learner.publish_due)
     assert due == [False, True, True]
     assert learner.algorithm.steps == 0
+    learner.save()
+    assert make_learner(tmp_path / 'run', starter, online=online).publish_due  # also after a restart
     assert isinstance(loaded(learner.publish()), Choosing)
     assert not learner.publish_due
 
@@ -359,26 +359,6 @@ def test_numbers_that_are_not_finite_stop_learning(tmp_path, starter):
     learner.take(far)
     assert 'far out' in learner.alarm
     assert not learner.ready
-
-
-def test_demonstrations_are_learned_with_the_scores_made_later(tmp_path, starter):
-    config = LearnerConfig(online=ONLINE, algorithm=ALGORITHM)
-    made = [dataclasses.replace(make_episode(i, length=16), rewards=[]) for i in range(2)]
-    paths = [write_episode(tmp_path / 'shown', episode, ROBOT) for episode in made]
-    without = Learner(ROBOT, tmp_path / 'without', starter, config)
-    assert without.demonstrate(paths) == 2
-    ledger = Ledger(ledger_path(tmp_path / 'shown'))
-    for episode in made:
-        steps = zip(episode.stamps, np.linspace(0, 1, len(episode)), strict=True)
-        ledger.append_revision(
-            episode.episode_id,
-            [Reward(t, t, RewardKind.ABS_PROGRESS, x, model='critic', version='1') for t, x in steps],
-        )
-    scored = Learner(ROBOT, tmp_path / 'scored', starter, config)
-    assert scored.demonstrate(paths) == 2
-    name = made[0].episode_id
-    plain, measured = (one.online.buffer.of(name)[1].reward for one in (without, scored))
-    assert (measured - plain)[:-4].min() > 0.01  # nobody measured the others: success alone, at the end
 
 
 def test_a_run_that_began_without_critics_says_which_recipe_goes_on(tmp_path, starter):

@@ -11,6 +11,7 @@ from rclpy.node import Node
 from std_srvs.srv import SetBool, Trigger
 from test_learner_node import ROBOT, SPEC, make_episode
 
+from apprentice.episodes.episode_writer import write_episode
 from apprentice.learning.dataset import policy_spec
 from apprentice.learning.health import Health
 from apprentice.nodes import learner as learner_node
@@ -38,21 +39,28 @@ def make_node():
     rclpy.try_shutdown()
 
 
-def test_a_long_step_blocks_nobody(make_node, tmp_path, monkeypatch):
-    """As planning all candidates anew: status goes out meanwhile, and pausing counts at once."""
-    monkeypatch.setattr(learner_node, '_PATIENCE_S', 0.1)
+@pytest.fixture
+def starter(tmp_path):
     config = PolicyConfig(backbone=TinyConfig(width=32, layers=1, heads=2, channels=(8, 8, 16)))
     spec = policy_spec([make_episode(i) for i in range(4)], SPEC, 8)
     checkpoint.save(FlowPolicy(spec, config), tmp_path / 'starter')
-    folders = f'weights:={tmp_path / "starter"}', f'run_dir:={tmp_path / "run"}'
+    return tmp_path / 'starter'
+
+
+def test_a_long_step_blocks_nobody(make_node, starter, tmp_path, monkeypatch):
+    """As planning all candidates anew: status goes out meanwhile, and pausing counts at once."""
+    monkeypatch.setattr(learner_node, '_PATIENCE_S', 0.1)
+    folders = f'weights:={starter}', f'run_dir:={tmp_path / "run"}'
     node = make_node(learner_node.LearnerNode, f'robot:={ROBOT}', *folders, 'nice:=0')
     try:
         with node._lock:
             pressed = node._on_rollback(Trigger.Request(), Trigger.Response())
             assert (pressed.success, 'long step' in pressed.message) == (False, True)
             node._on_health(Health('critic', '1', Level.STOP, 0.0, 'false_success'))
+            resumed = node._on_pause(SetBool.Request(data=False), SetBool.Response())
+            assert (resumed.success, 'learning goes on' in resumed.message) == (True, True)
             paused = node._on_pause(SetBool.Request(data=True), SetBool.Response())
-            assert (paused.success, 'long step' in paused.message) == (True, True)
+            assert (paused.success, 'no weights are published' in paused.message) == (True, True)
         node._turn()
         assert node.learner.obedience.models == {'critic'}
         answers = []
@@ -68,6 +76,21 @@ def test_a_long_step_blocks_nobody(make_node, tmp_path, monkeypatch):
                 node.learner.breathe()
         waiting.join()
         assert 'nothing was published' in answers[0]
+    finally:
+        node.close()
+
+
+def test_without_its_demonstrations_nothing_is_learned(make_node, starter, tmp_path):
+    parameters = [f'robot:={ROBOT}', f'weights:={starter}', f'run_dir:={tmp_path / "run"}', 'nice:=0']
+    node = make_node(learner_node.LearnerNode, *parameters, f'demonstrations:={tmp_path / "none"}')
+    try:
+        until = time.monotonic() + 20
+        while not node._unfit and time.monotonic() < until:
+            time.sleep(0.01)
+        write_episode(tmp_path / 'run' / 'episodes', make_episode(0), SPEC)
+        assert not node._turn()
+        assert (node._phase, node.learner.episodes) == ('error', 0)
+        assert 'no demonstrations in' in node._problem()
     finally:
         node.close()
 

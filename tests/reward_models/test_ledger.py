@@ -2,6 +2,7 @@
 """Raw scores are kept, later ones count, and nothing is lost by a crash."""
 
 import dataclasses
+import json
 import math
 
 import numpy as np
@@ -145,6 +146,29 @@ def test_what_a_crash_left_unfinished_is_cut_off(tmp_path):
     again.add(episode('e2', rewards=measured()))
     assert ledger.path.read_bytes().startswith(whole)
     assert Ledger(ledger.path).episodes == ['e1', 'e2']
+
+
+def test_half_of_an_episodes_scores_are_none_and_are_made_again(tmp_path):
+    ledger = Ledger(tmp_path / 'rewards.jsonl')
+    ledger.rescore(episode('e1'), Brightness(1.0))
+    first = ledger.path.read_bytes()
+    assert ledger.rescore(episode('e2'), Brightness(1.0)) == 6
+    lines = ledger.path.read_bytes()[len(first) :].splitlines(keepends=True)
+    ledger.path.write_bytes(first + b''.join(lines[:4]))  # whole lines, as a full disk leaves
+    again = Ledger(ledger.path)
+    assert again.episodes == ['e1']
+    assert again.rescore(episode('e2'), Brightness(1.0)) == 6
+    assert len(Ledger(ledger.path).raw('e2')) == 6
+    assert ledger.path.read_bytes() == first + b''.join(lines)
+
+
+def test_a_ledger_of_before_is_read(tmp_path):
+    ledger = Ledger(tmp_path / 'rewards.jsonl')
+    ledger.add(episode(rewards=measured()))
+    fields = [json.loads(line) for line in ledger.path.read_text().splitlines()]
+    assert [each.pop('more') for each in fields] == [2, 1, 0]
+    ledger.path.write_text(''.join(json.dumps(each) + '\n' for each in fields))
+    assert len(Ledger(ledger.path).raw('e1')) == 3
 
 
 def test_a_damaged_line_is_an_error_and_other_writers_are_heard(tmp_path):
