@@ -29,8 +29,9 @@ from apprentice.learning.statistics import Sample, agreement
 from apprentice.nodes import convert, qos
 from apprentice.robot.spec import RobotSpec
 
-# a deeper queue than a consumer needs: a gap in the stamps should be a lost frame, not a busy session
-_FRAMES = QoSProfile(depth=50, reliability=ReliabilityPolicy.BEST_EFFORT)
+# a deeper queue than a consumer needs: a gap in the stamps should be a lost frame, not a session that was
+# busy for a few seconds
+_FRAMES = QoSProfile(depth=500, reliability=ReliabilityPolicy.BEST_EFFORT)
 
 
 class Frames:
