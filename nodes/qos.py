@@ -23,6 +23,8 @@ _RELIABLE, _BEST_EFFORT = ReliabilityPolicy.RELIABLE, ReliabilityPolicy.BEST_EFF
 _VOLATILE, _LATCHED = DurabilityPolicy.VOLATILE, DurabilityPolicy.TRANSIENT_LOCAL
 
 SENSOR_PUBLISHER = _profile(_RELIABLE, _VOLATILE, 5)
+# lock-step makes seconds of frames in one, and none may be lost to who asks for it reliably
+SENSOR_LOCKSTEP = _profile(_RELIABLE, _VOLATILE, 100)
 SENSOR = _profile(_BEST_EFFORT, _VOLATILE, 5)
 COMMAND = _profile(_RELIABLE, _VOLATILE, 1, lifespan=Duration(seconds=0.5))
 STATE = _profile(_RELIABLE, _LATCHED, 1)

@@ -107,10 +107,14 @@ class RecordedTopic:
             self.newest = stamp
 
 
-def recorded_topics(spec: RobotSpec) -> list[RecordedTopic]:
-    """Every topic of the graph that an episode needs, for one robot."""
-    # best effort as REP-2003 asks of consumers of sensors, deep enough for bursts faster than real time
-    sensor, deep_sensor = profile(False, False, 30), profile(False, False, 100)
+def recorded_topics(spec: RobotSpec, lockstep: bool = False) -> list[RecordedTopic]:
+    """Every topic of the graph that an episode needs, for one robot.
+
+    Args:
+        lockstep: what is lost is sent again: the simulator waits for commands, not for a recorder.
+    """
+    # else best effort as REP-2003 asks of consumers of sensors, deep enough for bursts faster than real time
+    sensor, deep_sensor = profile(lockstep, False, 30), profile(lockstep, False, 100)
     log, state = profile(True, False, 500), profile(True, True, 50)
     command = JointTrajectory if spec.command.type == 'joint_trajectory' else Float64MultiArray
     cameras = [
@@ -128,7 +132,7 @@ def recorded_topics(spec: RobotSpec) -> list[RecordedTopic]:
         RecordedTopic('policy/shadow_chunk', ActionChunk, log),
         RecordedTopic('gate/executed', ExecutedCommand, log),
         RecordedTopic('gate/state', ControlState, state, True),
-        RecordedTopic('human/command', JointState, deep_sensor),
+        RecordedTopic('human/command', JointState, profile(False, False, 100)),
         RecordedTopic('reward/sample', RewardSample, log),
         RecordedTopic('reward/health', RewardHealth, state, True),
         RecordedTopic('sim/truth', RewardSample, log),

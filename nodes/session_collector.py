@@ -31,7 +31,7 @@ from apprentice.robot.spec import RobotSpec
 
 # a deeper queue than a consumer needs: a gap in the stamps should be a lost frame, not a session that was
 # busy for a few seconds
-_FRAMES = QoSProfile(depth=500, reliability=ReliabilityPolicy.BEST_EFFORT)
+_QUEUE = 500
 
 
 class Frames:
@@ -81,10 +81,14 @@ class Collector:
             (EpisodeState, 'episode/state', self._on_episode, qos.STATE),
         ):
             node.create_subscription(kind, topic, callback, profile)
+        # in lock-step what is lost is sent again, as to the recorder
+        lockstep = bool(node.get_parameter('use_sim_time').value)
+        reliability = ReliabilityPolicy.RELIABLE if lockstep else ReliabilityPolicy.BEST_EFFORT
+        profile = QoSProfile(depth=_QUEUE, reliability=reliability)
         for camera in spec.cameras:
             # serialised: only the stamp is read, and decoding images would cost a core
             count = self._frame_callback(self.frames[camera.name])
-            node.create_subscription(Image, camera.topic, count, _FRAMES, raw=True)
+            node.create_subscription(Image, camera.topic, count, profile, raw=True)
 
     def fill(self, report: Report) -> None:
         """Put everything measured so far into the report."""

@@ -88,13 +88,12 @@ class SimRobotNode(Node):
 
     def _make_topics(self) -> None:
         spec = self.spec
+        sensor = qos.SENSOR_LOCKSTEP if self._lockstep else qos.SENSOR_PUBLISHER
         self._clock_topic = self.create_publisher(ClockMessage, '/clock', 10) if self._lockstep else None
-        self._joints = self.create_publisher(JointState, spec.joint_states_topic, qos.SENSOR_PUBLISHER)
+        self._joints = self.create_publisher(JointState, spec.joint_states_topic, sensor)
         self._poses = PosePublisher(self, self.world, spec.base_frame)
         self._truth = self.create_publisher(RewardSample, 'sim/truth', qos.LOG)
-        self._images = {
-            c.name: self.create_publisher(Image, c.topic, qos.SENSOR_PUBLISHER) for c in spec.cameras
-        }
+        self._images = {c.name: self.create_publisher(Image, c.topic, sensor) for c in spec.cameras}
         self._compressed = {
             c.name: self.create_publisher(CompressedImage, f'{c.topic}/compressed', qos.SENSOR_PUBLISHER)
             for c in spec.cameras
