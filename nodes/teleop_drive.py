@@ -28,6 +28,7 @@ from apprentice.robot.types import ControlMode
 
 _WATCH_S = 0.05
 _TAKE_S = 2.0  # after so long without HUMAN the takeover has failed
+_SEEN_S = 1.5  # after the gate: until the other nodes that drive are seen
 
 
 class TeleopDrive:
@@ -54,7 +55,8 @@ class TeleopDrive:
     ) -> None:
         self._node, self._spec, self._commands = node, spec, commands
         self._logger, self._taken = node.get_logger(), taken
-        self._mode, self._taken_at = ControlMode.DISARMED, 0.0
+        self._mode: ControlMode | None = None  # until the gate is heard
+        self._taken_at, self._heard_at = 0.0, 0.0
         self._newest_id = self._id_before = 0
         self._granted: int | None = None  # id that the gate answered to the press
         self._own_id: int | None = None  # of the takeover, once the gate says HUMAN
@@ -87,6 +89,8 @@ class TeleopDrive:
     def on_mode(self, mode: ControlMode, takeover_id: int) -> None:
         """What gate/state says, with every message. States from before our takeover may still arrive."""
         anew = takeover_id < self._newest_id
+        if self._mode is None:
+            self._heard_at = time.monotonic()
         self._mode, self._newest_id = mode, takeover_id
         if not self.holding:
             self.occupied &= mode == ControlMode.HUMAN
@@ -192,6 +196,13 @@ class TeleopDrive:
         others = self._commands.driven_elsewhere() if goes_on else ''
         if others:
             self._drop(f'{others} may be driving, and one node drives at a time: let go there first')
+            return
+        # somebody else's takeover may be going on, and a node that has just begun does not see all others yet
+        if self._mode is None:
+            self._drop('nothing has been heard from the gate yet; is it running?')
+            return
+        if goes_on and time.monotonic() - self._heard_at < _SEEN_S:
+            self._drop('this node has just begun, and somebody may be driving')
             return
         if self._stream.joints is None:
             self._drop(f'no joint state has arrived on {self._spec.joint_states_topic}')
