@@ -22,7 +22,7 @@ HUMAN, PAUSED = ControlMode.HUMAN, ControlMode.PAUSED
 class Desk:
     """The drive in this process; the test is the gate: it counts takeovers, and answers when spun."""
 
-    def __init__(self, ros, takeovers: int = 0) -> None:
+    def __init__(self, ros, takeovers: int = 0, heard: bool = True) -> None:
         self.ros, self.takeovers, self.asked = ros, takeovers, []
         self.commands = HumanCommands(ros.node, SPEC)
         ros.node.create_service(SetBool, 'gate/request_control', self._serve)
@@ -32,6 +32,9 @@ class Desk:
             convert.joint_state_msg(time.time(), SPEC.joint_names, SPEC.vector('home'))
         )
         self.press(False)
+        if heard:  # the gate, for long enough to have seen who else drives
+            self.drive.on_mode(PAUSED, takeovers)
+            self.drive._heard_at -= 10.0
 
     def _serve(self, request, response):
         self.asked.append(request.data)
@@ -94,6 +97,19 @@ def test_a_gate_that_was_started_anew_has_to_be_asked_again(desk):
     desk.drive.on_mode(ControlMode.DISARMED, 0)
     assert not desk.drive.holding
     assert desk.drive.values()['last_release'] == 'the gate was started anew'
+
+
+def test_a_node_that_has_just_begun_takes_over_from_nobody_it_cannot_see(ros):
+    desk = Desk(ros, takeovers=3, heard=False)
+    desk.press(True)
+    assert 'nothing has been heard from the gate' in desk.drive.values()['last_release']
+    desk.drive.on_mode(HUMAN, 3)
+    desk.press(False, True)
+    assert not desk.drive.holding
+    assert 'somebody may be driving' in desk.drive.values()['last_release']
+    desk.drive.on_mode(PAUSED, 3)
+    desk.press(False, True)  # where nobody drives it need not wait
+    assert desk.drive.holding
 
 
 def test_nobody_presses_into_the_takeover_of_another_node(ros, desk):
