@@ -77,10 +77,11 @@ def plot(results: list[Result], path: Path) -> None:
                 episodes = [entry['episodes'] for entry in result['evaluations']]
                 rates = [100 * _rate(entry) for entry in result['evaluations']]
                 label = arm if seed == 0 else None
-                axis.plot(episodes, rates, color=f'C{number}', alpha=0.8, label=label, marker='.', lw=1.2)
+                style = {'color': f'C{number % 10}', 'ls': '-' if number < 10 else '--'}
+                axis.plot(episodes, rates, **style, alpha=0.8, label=label, marker='.', lw=1.2)
         axis.axhline(90, color='0.7', lw=0.8, ls='--')
         axis.set(title=task, xlabel='episodes on the robot', ylim=(0, 102))
-        axis.legend(loc='lower right', fontsize=8)
+    figure.legend(*axes[0].get_legend_handles_labels(), loc='outside right center', fontsize=8)
     axes[0].set_ylabel('autonomous success on held-out starts, %')
     with replacing(path) as temporary:
         figure.savefig(temporary, format=path.suffix.lstrip('.') or 'svg', dpi=120)
