@@ -78,7 +78,7 @@ def _measured(folder: Path) -> bool:
         ledger = Ledger(ledger_path(folder))
     except RewardModelError:
         return True
-    return all(any(r.model == _MODEL for r in ledger.raw(path.stem)) for path in iter_sealed(folder))
+    return all(ledger.scored(path.stem, _MODEL) for path in iter_sealed(folder))
 
 
 def _child(code: str, options: dict[str, Any], interrupted: threading.Event) -> int | None:

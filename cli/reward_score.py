@@ -58,16 +58,15 @@ def run(args: argparse.Namespace) -> int:
         raise ValueError(
             f'--model {args.model} is no reward model; docs/rewards.md lists those that are shipped'
         )
-    name = args.weights or getattr(part, 'model', '')
     torch.set_num_threads(1)
-    model = part.load(str(find_weights(name)), device=args.device)
+    model = part.load(str(find_weights(args.weights or part.model)), device=args.device)
     needed = [what for what in ('state', 'action', 'reference') if getattr(model.needs, what)]
     if needed:
         raise ValueError(f'{model.model} judges {" and ".join(needed)} beside images; ask it in Python')
     with tqdm(total=len(paths), desc=model.model, unit='episode') as bar:
         made = score_recorded(folder, spec, model, args.stride_s, lambda n: bar.update(n - bar.n))
     ledger = Ledger(ledger_path(folder))
-    scored = sum(any(r.model == model.model for r in ledger.raw(path.stem)) for path in paths)
+    scored = sum(ledger.scored(path.stem, model.model) for path in paths)
     print(
         f'{made} new scores of {model.model}; {scored} of {len(paths)} episodes have some, in {ledger.path}'
     )

@@ -15,21 +15,20 @@ if TYPE_CHECKING:
     from apprentice.robot.spec import RobotSpec
 
 FEWEST = 5  # successes: fewer leave nothing to calibrate and judge on
-OUT = 'weights/critic'  # of `apprentice train critic`, unless somebody says otherwise
 SIDE = {'thumbnails': 96, 'clip': 224}  # pixels of the shorter side that are kept of a picture
 
 
 def critic_on_recordings(args: argparse.Namespace) -> int:
     """Train on three fifths of the recordings, calibrate on one, judge on one; write weights and card."""
     from apprentice.bench.reward_table import judge_all, make_verdict, text
-    from apprentice.cli.train_rewards import fit_critic, unfinished
+    from apprentice.cli.train_rewards import CRITIC, fit_critic, unfinished
     from apprentice.episodes.facts import recorded_robot
     from apprentice.learning import snapshot
     from apprentice.reward_models.evaluation import verdict
     from apprentice.robot.files import cache_folder
 
-    if args.out == Path(OUT):
-        raise ValueError(f'--data needs --out FOLDER; {OUT} holds the shipped critic')
+    if args.out == Path(CRITIC):
+        raise ValueError(f'--data needs --out FOLDER; {CRITIC} holds the shipped critic')
     spec = recorded_robot(args.data, args.robot)
     training, calibration, judged = divided(_read(args, spec))
     print(f'{len(training)} recordings to train on, {len(calibration)} to calibrate, {len(judged)} to judge')
@@ -39,7 +38,7 @@ def critic_on_recordings(args: argparse.Namespace) -> int:
     critic, report = fit_critic(
         args, _episodes(training, spec), held_back if len({*held_back.success}) == 2 else None
     )
-    result = judge_all(critic, {'recordings': judged}, watch=lambda items, about: items)
+    result = judge_all(critic, {'recordings': judged})
     found = make_verdict(critic, str(args.out), result, ', '.join(map(str, args.data)))
     verdict.write(found, [cache_folder() / 'verdicts', args.out])  # the learner looks in the first
     tables = '\n'.join(text(result, found))
@@ -125,5 +124,5 @@ On recordings that it was neither trained nor calibrated on (what the columns me
 
 It knows the cameras, scenes and instructions it was trained on, and nothing else.
 """
-    with replacing(Path(args.out) / 'README.md') as temporary:
+    with replacing(args.out / 'README.md') as temporary:
         temporary.write_text(card, encoding='utf-8')

@@ -11,8 +11,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from apprentice.cli.train_recorded import OUT
-
 if TYPE_CHECKING:
     from apprentice.reward_models.base import Episodes
     from apprentice.reward_models.critic.critic import ProgressCritic
@@ -28,6 +26,7 @@ CRITIC_MIX = tuple(
     each for bad in ('miss', 'stop_short', 'wrong', 'turn', 'idle', 'wander') for each in ('expert', bad)
 )
 ROLLOUTS, MORE = 40, ('pick', 'place')
+CRITIC = 'weights/critic'  # where a critic is written unless somebody says otherwise
 HELD_OUT_MIX = ('expert', 'miss', 'wrong', 'drop', 'wander')
 GOAL = ('the robot holds the {object} above the table', 'the {object} is in the air')
 CONTRAST = ('the robot grasps the {object} on the table', 'the gripper is close to the {object}')
@@ -40,7 +39,7 @@ def clip_arguments(parser: argparse.ArgumentParser) -> None:
 
 def critic_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of ``apprentice train critic``."""
-    _output(parser, OUT, steps=700)
+    _output(parser, CRITIC, steps=700)
     parser.add_argument(
         '--data', type=Path, nargs='+', default=[], metavar='FOLDER',
         help='runs, folders of episodes or LeRobot datasets of your robot to learn from, instead of the '

@@ -282,9 +282,9 @@ class Learner:
         self.algorithm.policy.load_state_dict(policy.state_dict())
         self.algorithm.averaged.load_state_dict(policy.state_dict())
         self.algorithm.optimizer.state.clear()
-        if self.online is not None and beside is not None:
-            self.online.algorithm.load_state_dict(snapshot.below(beside[2], 'algorithm'))
         if self.online is not None:
+            if beside is not None:
+                self.online.algorithm.load_state_dict(snapshot.below(beside[2], 'algorithm'))
             self.online.outdate()  # planned anew before the next update: who goes back does not wait for it
         return policy, manifest, beside
 

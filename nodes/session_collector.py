@@ -20,13 +20,13 @@ from apprentice_interfaces.msg import (
     WeightsVersion,
 )
 from rclpy.node import Node
-from rclpy.qos import QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import Image
 
 from apprentice.episodes.messages import header_stamp
 from apprentice.learning.report import Curve, Report
 from apprentice.learning.statistics import Sample, agreement
 from apprentice.nodes import convert, qos
+from apprentice.nodes.recorded_topics import profile
 from apprentice.robot.spec import RobotSpec
 
 # a deeper queue than a consumer needs: a gap in the stamps should be a lost frame, not a session that was
@@ -67,7 +67,7 @@ class Collector:
         self._episode = ''
         self._executed = 0
         self._first = self._last = (float('nan'), 0.0)  # (stamp, wall) of executed commands
-        for kind, topic, callback, profile in (
+        for kind, topic, callback, quality in (
             (ControlState, 'gate/state', self._on_gate, qos.STATE),
             (GuidanceState, 'guide/state', self._on_guidance, qos.STATE),
             (ExecutedCommand, 'gate/executed', self._on_executed, qos.LOG),
@@ -80,15 +80,14 @@ class Collector:
             (RewardSample, 'sim/truth', self._on_truth, qos.LOG),
             (EpisodeState, 'episode/state', self._on_episode, qos.STATE),
         ):
-            node.create_subscription(kind, topic, callback, profile)
+            node.create_subscription(kind, topic, callback, quality)
         # in lock-step what is lost is sent again, as to the recorder
         lockstep = bool(node.get_parameter('use_sim_time').value)
-        reliability = ReliabilityPolicy.RELIABLE if lockstep else ReliabilityPolicy.BEST_EFFORT
-        profile = QoSProfile(depth=_QUEUE, reliability=reliability)
+        frames = profile(lockstep, False, _QUEUE)
         for camera in spec.cameras:
             # serialised: only the stamp is read, and decoding images would cost a core
             count = self._frame_callback(self.frames[camera.name])
-            node.create_subscription(Image, camera.topic, count, profile, raw=True)
+            node.create_subscription(Image, camera.topic, count, frames, raw=True)
 
     def fill(self, report: Report) -> None:
         """Put everything measured so far into the report."""

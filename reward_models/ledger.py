@@ -84,6 +84,10 @@ class Ledger:
         """Every score of an episode in the order they were written."""
         return list(self._scores.get(episode_id, []))
 
+    def scored(self, episode_id: str, model: str) -> bool:
+        """Whether ``model`` has scored an episode, in any version."""
+        return any(reward.model == model for reward in self._scores.get(episode_id, []))
+
     def rewards(self, episode_id: str) -> list[Reward]:
         """What counts of an episode, by time."""
         return effective(self.raw(episode_id))
