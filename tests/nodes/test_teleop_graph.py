@@ -301,6 +301,7 @@ def test_the_scripted_person_leaves_the_controls_to_a_real_one(ros, start_node, 
     rig.keep_until(lambda: rig.sources().count(Source.HUMAN) > 5, say)
     takeover, start = rig.states[-1].takeover_id, rig.tool()
     np.testing.assert_allclose(start, CHAIN.forward(HOME[:6])[0], atol=5e-3)
+    rig.keep(2.0, say)  # a node that has just begun takes over from nobody
     # a real one presses: the same takeover, other hands
     rig.keep_until(lambda: rig.tool()[2] > start[2] + 0.02, lambda: say(HOLD, z=1.0), 20.0)
     assert (rig.mode, rig.states[-1].takeover_id) == (ControlMode.HUMAN, takeover)
