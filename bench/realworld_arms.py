@@ -41,6 +41,8 @@ HELD_OUT = 900_000
 LAST = 950_000  # starts of the last evaluation
 UPDATES = 50  # gradient steps of the flow for an episode
 PERSON = PersonConfig(patience_s=1.5, reaction_s=1.0, follows=0.9, mistakes=0.1, wobble=0.004)
+CLUMSY = {'mistakes': 0.5, 'wobble': 0.02}  # every other takeover begins with 1.5 s of wrong driving
+LEAVE = 20  # episodes after which people go
 # an arm in simulation is stuck sooner than a real one; a takeover that almost won teaches how a task ends
 GUIDANCE = GuidanceConfig(stall_s=2.0, hand_back_gain=0.8)
 
@@ -57,6 +59,7 @@ class Arm:
             they do.
         own_actor: the algorithm needs no policy: of the recipe's settings it takes those of the critics, and
             gets a critic of the gripper.
+        person: changes of who helps; people_until: episodes after which they go, 0: never.
         kill_every: episodes after which the learner is killed.
     """
 
@@ -69,16 +72,19 @@ class Arm:
     advantage: dict[str, Any] = field(default_factory=dict)
     consolidation: dict[str, Any] = field(default_factory=dict)
     own_actor: bool = False
+    person: dict[str, Any] = field(default_factory=dict)
+    people_until: int = 0
     kill_every: int = 0
     dead: tuple[int, ...] = ()
 
 
+# every step of a person weighs 1, however the episode ended, and no step of the policy (arXiv 1810.02890)
+HG_DAGGER = Arm(preference=False, online=None, advantage={'ceiling': 0.0, 'human_failed': 1.0})
 ARMS: dict[str, Arm] = {
     'full': Arm(everywhere=True),
     # nobody else teaches: what succeeded is imitated
     'alone': Arm(people=False, consolidation={'own': 1.0}),
-    # every step of a person weighs 1, however the episode ended, and no step of the policy (arXiv 1810.02890)
-    'hg-dagger': Arm(preference=False, online=None, advantage={'ceiling': 0.0, 'human_failed': 1.0}),
+    'hg-dagger': HG_DAGGER,
     'weighted': Arm(preference=False, online=None),
     # its own actor from the beginning, and about two updates a step
     'rlpd': Arm(
@@ -90,6 +96,10 @@ ARMS: dict[str, Arm] = {
     'own-success': Arm(consolidation={'own': 1.0, 'human_failed': 0.0}),
     'no-preference': Arm(preference=False),
     'raw-progress': Arm(windows={'raw_differences': True}),
+    'full-left': Arm(people_until=LEAVE),
+    'hg-dagger-left': replace(HG_DAGGER, people_until=LEAVE),
+    'full-clumsy': Arm(person=CLUMSY),
+    'hg-dagger-clumsy': replace(HG_DAGGER, person=CLUMSY),
     'killed': Arm(kill_every=20),
     'dead-reward': Arm(dead=(40, 50)),
 }
@@ -232,7 +242,8 @@ def practise(run: Run) -> dict[str, Any]:
             trials=run.trials,
             first_seed=HELD_OUT,
             seed=run.seed,
-            person=PERSON if arm.people else None,
+            person=replace(PERSON, **arm.person) if arm.people else None,
+            people_until=arm.people_until,
             guidance=GUIDANCE if arm.people else None,
             judge=judge,
         ),

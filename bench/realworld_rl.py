@@ -17,6 +17,8 @@ the last one of a run is on other starts than those before.
     rlpd          RLPD-SAC (HIL-SERL) on the same features, with the same people
     no-edit, no-preference, raw-progress     full without one part
     own-success   full, but the flow imitates whatever succeeded, and no help in an episode that failed
+    full-left, hg-dagger-left        people help in the first 20 episodes, nobody after them
+    full-clumsy, hg-dagger-clumsy    every other takeover begins with wrong driving, and hands tremble more
     killed        full; every 20 episodes the learner is thrown away and made again from its run folder
     dead-reward   full; for 60 s nobody measures progress; how episodes end is known
 

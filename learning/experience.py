@@ -11,6 +11,7 @@ import numpy as np
 
 from apprentice.episodes.files import EpisodeFileError
 from apprentice.learning.alarms import Alarms
+from apprentice.learning.frame_store import FrameStore
 from apprentice.learning.health import Health, Obedience
 from apprentice.learning.learner_config import LearnerConfig
 from apprentice.learning.preference.online import OnlinePreference
@@ -33,6 +34,7 @@ class Experience:
         policy: the first one; it encodes and plans for the critics, and is the reference of preferences.
         probe: gets observations.
         alarms: where alarms are kept.
+        frames: holds the pictures.
         watching: whether this process sounds alarms; of several the first one does.
     """
 
@@ -43,9 +45,10 @@ class Experience:
         seed: int,
         probe: ProbeSet,
         alarms: Path,
+        frames: FrameStore,
         watching: bool,
     ):
-        self.config, self._probe = config, probe
+        self.config, self._probe, self._frames = config, probe, frames
         self._alarms, self._watching = Alarms(alarms), watching
         pipeline = config.advantage.rewards
         self.pipeline = RewardPipeline.load(pipeline) if pipeline else None
@@ -73,7 +76,7 @@ class Experience:
                 if episode is None:
                     break
                 self.replay.check(episode)
-                usable.append(episode)
+                usable.append(self._frames.keep(episode))
             except (UnusableEpisode, EpisodeFileError, RewardModelError) as error:
                 log.warning('demonstration skipped: %s', error)
         if self.online is not None and usable:
@@ -88,8 +91,7 @@ class Experience:
         return len(usable) - kept
 
     def _learn_of(self, episode: Episode, demonstration: bool = False) -> int:
-        """Into every part; the number of steps the flow learns of."""
-        self.replay.check(episode)
+        """Into every part, once it was checked; the number of steps the flow learns of."""
         if self.online is not None:
             self.online.add(episode, demonstration)
         clean = bool(np.isfinite(episode.state).all() and np.isfinite(episode.action).all())
@@ -105,7 +107,8 @@ class Experience:
         """
         self._gate.check_episode(episode, self.config.advantage, self.pipeline)
         try:
-            useful = self._learn_of(episode)
+            self.replay.check(episode)
+            useful = self._learn_of(self._frames.keep(episode))
         except RewardModelError as error:
             log.warning('%s: %s', episode.episode_id, error)
             return False

@@ -20,6 +20,7 @@ from apprentice.learning.admission import Admission
 from apprentice.learning.distributed import Ranks, RanksApart
 from apprentice.learning.experience import Experience
 from apprentice.learning.fleet import Fleet, Member
+from apprentice.learning.frame_store import FrameStore
 from apprentice.learning.health import Health
 from apprentice.learning.intake import Intake, agreed
 from apprentice.learning.learner_config import LearnerConfig as LearnerConfig
@@ -74,7 +75,8 @@ class Learner:
         self.fleet = Fleet(robots or {'': self.run_dir}, self.config.fleet)
         self.admission = Admission(self.store, self._starter, self.algorithm, self.config.probe)
         alarms, probe = self.run_dir / 'alarms.jsonl', self.admission.probe
-        self.experience = Experience(policy, self.config, seed, probe, alarms, self.ranks.first)
+        frames = FrameStore(self.run_dir)
+        self.experience = Experience(policy, self.config, seed, probe, alarms, frames, self.ranks.first)
         self.replay, self.online = self.experience.replay, self.experience.online
         self.preference, self.obedience = self.experience.preference, self.experience.obedience
         if self.online is not None and self.ranks.world > 1:  # an algorithm of somebody else may not know it

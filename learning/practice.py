@@ -85,6 +85,7 @@ class PracticeConfig:
         starts: different starts to learn from.
         seed: of the starts, the people, the judge and the noise.
         person: who takes over; None: nobody.
+        people_until: episodes after which they go and nobody helps any more; 0: they stay.
         guidance: when help is advised, and where episodes begin; None: starts are drawn, and the person is on
             their own.
         judge: in place of a reward model.
@@ -98,6 +99,7 @@ class PracticeConfig:
     starts: int = 1000
     seed: int = 0
     person: PersonConfig | None = field(default_factory=PersonConfig)
+    people_until: int = 0
     guidance: GuidanceConfig | None = None
     judge: Judge = field(default_factory=Judge)
 
@@ -212,7 +214,8 @@ class Practice:
             grades = {name: plan.grade for name, plan in by_attempt(plans).items()}
             advise = advising(guide, plans, self._measure)
             self._measured.clear()
-        person = self._person if config.person is not None else None
+        helped = config.person is not None and (not config.people_until or first < config.people_until)
+        person = self._person if helped else None
         for episode in rollouts(self._sims, seeds, self._acting(True), person=person, advise=advise):
             self._take(
                 replace(episode, episode_id=f'{len(self.result.alone):05d}-{episode.episode_id}'), episode

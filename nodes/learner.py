@@ -30,7 +30,7 @@ from apprentice.learning.weights import Published
 from apprentice.nodes.learner_robots import Robots
 from apprentice.nodes.learner_settings import learner_config, learner_ranks, robot_folders
 from apprentice.nodes.priority import give_way
-from apprentice.nodes.robot_file import load_robot
+from apprentice.nodes.robot_file import load_simulated
 from apprentice.nodes.runtime import Diagnostics, parameter, run, wall_timer
 from apprentice.robot.parts import find_weights
 
@@ -43,14 +43,14 @@ class LearnerNode(Node):
 
     def __init__(self) -> None:
         super().__init__('learner')
-        self.spec = load_robot(self)
+        self.spec = load_simulated(self)
         run_dir = parameter(self, 'run_dir', 'runs/latest', 'folder of this run: episodes, weights, snapshot')
         starter = parameter(self, 'weights', 'policy', 'policy to start from: a folder or a shipped name')
         demonstrations = parameter(self, 'demonstrations', '', 'folder of recorded ones, empty for none')
         self._paused = parameter(self, 'paused', False, 'start paused')
         threads = parameter(self, 'threads', 1, 'threads of torch', 1, 256)
         seed = parameter(self, 'seed', 0, 'seed of batches and noise', 0, 2**31)
-        config, robots = learner_config(self), robot_folders(self)
+        config, robots = learner_config(self, self.spec), robot_folders(self)
         torch.set_num_threads(threads)
         logging.basicConfig(level=logging.INFO, format='%(message)s')
         self._run_lock = lock_run(run_dir)

@@ -19,10 +19,12 @@ from apprentice.learning.learner import LearnerConfig
 from apprentice.learning.probe_set import ProbeConfig
 from apprentice.learning.recipe import load_recipe
 from apprentice.learning.weighted_flow import WeightedFlowConfig
+from apprentice.nodes.robot_file import task_duration
 from apprentice.nodes.runtime import StartupError, parameter
+from apprentice.robot.spec import RobotSpec
 
 
-def learner_config(node: Node) -> LearnerConfig:
+def learner_config(node: Node, spec: RobotSpec) -> LearnerConfig:
     """How it learns, from the parameters and the recipe. Raises StartupError for a recipe with an error."""
     config = LearnerConfig(
         updates_per_episode=parameter(
@@ -56,9 +58,11 @@ def learner_config(node: Node) -> LearnerConfig:
     except (OSError, ValueError) as error:
         raise StartupError(f'recipe: {error}') from error
     about = (
-        "longest episode [s], of which critics see how much is over; less than the recipe's counts as that"
+        'longest episode [s], of which critics see how much is over; 0: that of the simulated task; less '
+        "than the recipe's counts as that"
     )
-    return _with_time(config, parameter(node, 'max_duration_s', 0.0, about, 0.0, 3600.0))
+    longest_s = parameter(node, 'max_duration_s', 0.0, about, 0.0, 3600.0)
+    return _with_time(config, longest_s or task_duration(spec))
 
 
 def _with_time(config: LearnerConfig, longest_s: float) -> LearnerConfig:

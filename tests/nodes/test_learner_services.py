@@ -16,6 +16,7 @@ from apprentice.learning.dataset import policy_spec
 from apprentice.learning.health import Health
 from apprentice.nodes import learner as learner_node
 from apprentice.nodes.learner_settings import learner_config
+from apprentice.nodes.robot_file import load_simulated
 from apprentice.policies import checkpoint
 from apprentice.policies.backbones.tiny import TinyConfig
 from apprentice.policies.config import PolicyConfig
@@ -95,7 +96,10 @@ def test_without_its_demonstrations_nothing_is_learned(make_node, starter, tmp_p
         node.close()
 
 
-@pytest.mark.parametrize(('parameters', 'seconds'), [((), 10.0), (('max_duration_s:=60.0',), 60.0)])
+@pytest.mark.parametrize(
+    ('parameters', 'seconds'),
+    [((), 10.0), (('max_duration_s:=60.0',), 60.0), (('sim_task:=drawer',), 12.0), (('robot:=so101',), 10.0)],
+)
 def test_critics_can_tell_the_time_in_long_episodes(make_node, parameters, seconds):
     node = make_node(lambda: Node('learner'), *parameters)
-    assert np.isclose(learner_config(node).online.windows.duration_s, seconds)
+    assert np.isclose(learner_config(node, load_simulated(node)).online.windows.duration_s, seconds)
