@@ -15,30 +15,47 @@ from torch.nn import functional
 from apprentice.policies import text as words
 from apprentice.policies.layers import feed_forward, merge_heads, split_heads
 from apprentice.policies.prefix import Prefix
+from apprentice.robot.settings import at_least
 
 
 @dataclass(frozen=True)
 class TinyConfig:
-    """Sizes of :class:`TinyBackbone`; ``channels`` are the stages of the image stem:
-    patches of 4 x 4 pixels, then convolutions of stride 2."""
+    """Sizes of :class:`TinyBackbone`.
+
+    Attributes:
+        channels: the stages of the image stem: patches of 4 x 4 pixels, then convolutions of stride 2.
+        largest: pixels of the longer side that is seen; larger pictures are shrunk by a whole number first.
+            A token is 16 x 16 pixels of what is seen, and all tokens attend to all.
+    """
 
     part: ClassVar[str] = 'apprentice.policies.backbones.tiny:TinyBackbone'
     width: int = 128
     layers: int = 2
     heads: int = 4
     channels: tuple[int, ...] = (48, 64, 96)
+    largest: int = 128
 
-    def cells(self, pixels: int) -> int:
-        """Tokens of a picture of so many pixels, one way."""
-        count = pixels // 4
-        for _ in self.channels[1:]:
-            count = -(-count // 2)
-        return count
+    def __post_init__(self) -> None:
+        at_least(self, 4, 'largest')
+
+    def shrink(self, height: int, width: int) -> int:
+        """How many pixels one way become one."""
+        return -(-max(height, width) // self.largest)
+
+    def cells(self, height: int, width: int) -> int:
+        """Tokens of a picture."""
+        factor, tokens = self.shrink(height, width), 1
+        for pixels in (height, width):
+            count = pixels // factor // 4
+            for _ in self.channels[1:]:
+                count = -(-count // 2)
+            tokens *= count
+        return tokens
 
 
 class Stem(nn.Module):
     """Image to a grid of tokens. The instruction scales and shifts each stage (FiLM, as in RT-1), so that
-    'the red one' is picked out before tokens are formed. [B, 3, h, w] to [B, cells(h) * cells(w), width].
+    'the red one' is picked out before tokens are formed. [B, 3, h, w] to [B, cells, width].
     """
 
     def __init__(self, channels: tuple[int, ...], width: int, text_width: int):
@@ -81,7 +98,8 @@ class TinyBackbone(nn.Module):
     """Tokens: one per word, one for the state, a grid per camera.
 
     Args:
-        cameras: name -> (height, width), at least 4 pixels each way; what is no multiple of 4 is cut off.
+        cameras: name -> (height, width), at least 4 pixels each way as it is seen; what is no multiple of 4
+            is cut off.
         state_dim: size of the state vector.
     """
 
@@ -97,8 +115,8 @@ class TinyBackbone(nn.Module):
         self.stems = nn.ModuleDict({name: Stem(config.channels, width, width) for name in cameras})
         self.place = nn.ParameterDict(
             {
-                name: nn.Parameter(torch.randn(config.cells(h) * config.cells(w), width) * 0.02)
-                for name, (h, w) in cameras.items()
+                name: nn.Parameter(torch.randn(config.cells(*size), width) * 0.02)
+                for name, size in cameras.items()
             }
         )
         self.blocks = nn.ModuleList(Block(width, config.heads) for _ in range(config.layers))
@@ -127,6 +145,9 @@ class TinyBackbone(nn.Module):
         tokens = [embedded + self.word_position, self.state(state)[:, None]]
         for name, stem in self.stems.items():
             image = images[name].permute(0, 3, 1, 2).to(state.dtype) / 127.5 - 1.0
+            factor = self.config.shrink(*self.cameras[name])
+            if factor > 1:
+                image = functional.avg_pool2d(image, factor)
             tokens.append(stem(image.contiguous(), instruction) + self.place[name])
         x = torch.cat(tokens, 1)
         mask = torch.cat([known, known.new_ones(x.shape[0], x.shape[1] - known.shape[1])], 1)

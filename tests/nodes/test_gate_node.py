@@ -149,12 +149,10 @@ def test_another_publisher_on_the_command_topic_is_refused(bench, start):
         if answer.success:
             bench.call('arm', False)
             time.sleep(0.1)
-            return None
-        return answer
+        # it may also refuse because joint states are late, or because nobody has seen the intruder yet
+        return None if answer.success or 'only the gate' not in answer.message else answer
 
-    answer = until(refused)
-    assert 'bench' in answer.message
-    assert 'only the gate' in answer.message
+    assert 'bench' in until(refused).message
     bench.destroy_publisher(intruder)
     bench.armed()
 

@@ -63,6 +63,23 @@ def test_pictures_of_any_size(size):
     assert policy.act(seen, torch.Generator().manual_seed(0)).shape == (8, 7)
 
 
+def test_large_pictures_are_seen_smaller():
+    """A camera of 640 x 480 costs what one of 128 x 96 does, and shows the same."""
+    config = PolicyConfig(backbone=TinyConfig(width=32, layers=1, heads=2))
+    torch.manual_seed(0)
+    small = np.random.default_rng(0).integers(0, 255, (96, 128, 3), dtype=np.uint8)
+    pictures = {1: small, 5: small.repeat(5, 0).repeat(5, 1)}
+    policies, acted = {}, {}
+    for factor, picture in pictures.items():
+        spec = replace(make_spec(), cameras={'front': picture.shape[:2]})
+        policies[factor] = FlowPolicy(spec, config).eval()
+        policies[factor].load_state_dict(policies[1].state_dict())
+        seen = Observation(0.0, {'front': picture}, np.zeros(7, np.float32), 'pick up the red cube')
+        acted[factor] = policies[factor].act(seen, torch.Generator().manual_seed(0))
+    np.testing.assert_allclose(acted[1], acted[5], atol=1e-4)
+    assert config.backbone.cells(480, 640) == config.backbone.cells(96, 128) == 6 * 8
+
+
 def test_candidates_shape_and_seed(policy):
     first = policy.candidates(inputs(), 4, torch.Generator().manual_seed(0))
     again = policy.candidates(inputs(), 4, torch.Generator().manual_seed(0))
