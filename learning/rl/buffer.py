@@ -7,7 +7,6 @@ number of windows it begins or ends.
 
 from __future__ import annotations
 
-import hashlib
 import logging
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -17,14 +16,13 @@ import numpy as np
 import torch
 
 from apprentice.learning.advantage import AdvantageConfig
-from apprentice.learning.quarantine import LIMIT, alarm, faulty_rows
+from apprentice.learning.quarantine import LIMIT
 from apprentice.learning.rl.base import ChunkBatch, Sizes
+from apprentice.learning.rl.cutting import Cut, Cutter, judgement
 from apprentice.learning.rl.features import Moments, compose
 from apprentice.learning.rl.table import Table
-from apprentice.learning.rl.windows import StepRewards, WindowConfig, Windows, step_rewards, windows
-from apprentice.policies.config import PolicyConfig
+from apprentice.learning.rl.windows import StepRewards, WindowConfig
 from apprentice.policies.spec import PolicySpec
-from apprentice.policies.units import PolicyUnits
 from apprentice.reward_models.pipeline import RewardPipeline
 from apprentice.robot.types import Episode
 
@@ -97,9 +95,8 @@ class ChunkBuffer:
             )
         self.spec, self._encoder, self.device = encoder.spec, encoder, torch.device(device)
         self.sizes = Sizes(encoder.size, encoder.rows, self.spec.dim)
-        self.human_share, self.limit = human_share, limit
-        self._advantage, self._rewards = advantage, rewards
-        self._units = PolicyUnits(self.spec, PolicyConfig())
+        self.human_share = human_share
+        self._cutter = Cutter(self.spec, self.config, advantage, rewards, limit)
         self._moments, self._transitions = Table(self.device), Table(self.device)
         self._entries: dict[Key, _Entry] = {}
         self._pools: tuple[torch.Tensor, torch.Tensor] | None = None
@@ -108,7 +105,6 @@ class ChunkBuffer:
         self._shares: dict[str, float] = {}
         self._robot: torch.Tensor | None = None  # of each transition, its place in the shares; -1: none
         self.alarm = ''  # why learning must stop; cleared by whoever has looked
-        self._kinds: set[bool] = set()  # of episodes: with and without measured progress
 
     def __len__(self) -> int:
         """Transitions that can be drawn."""
@@ -138,29 +134,20 @@ class ChunkBuffer:
         key = (session, episode.episode_id)
         if key in self._entries:
             return Added(known=True)
-        if episode.eval_only:
-            raise ValueError(f'{episode.episode_id} is an evaluation; held-out starts are never learned from')
-        if episode.robot and episode.robot != self.spec.robot:
-            raise ValueError(
-                f'{episode.episode_id} was recorded on {episode.robot!r}, '
-                f'the policy is for {self.spec.robot!r}'
-            )
-        found = self._rewarded(episode)
-        self._compare(episode, found.measured)
-        cut = windows(episode, found, self.config)
-        usable = self._usable(episode, cut)
-        bad = len(cut) - int(usable.sum())
-        self._quarantine(key, episode, found, bad, len(cut))
-        cut = _select(cut, usable)
+        self._cutter.require(episode)
+        made = self._cutter.cut(episode)
+        cut = made.windows
+        self._cutter.compare(episode, made.found.measured)
+        self._quarantine(key, made)
         if not len(cut):
             # nothing is left of it; it stays known, so that it is not counted twice
             none = slice(0, 0), slice(0, 0)
             empty = np.zeros(0, np.int64)
-            self._entries[key] = _Entry(demonstration, *none, empty, empty, self._digest(episode))
-            return Added(quarantined=bad)
+            self._entries[key] = _Entry(demonstration, *none, empty, empty, judgement(episode))
+            return Added(quarantined=made.bad)
         rows = cut.moments()
         moments = self._encoder.moments(episode, rows)
-        phi, share = self._context(episode, found, rows)
+        phi, share = self._context(episode, made.found, rows)
         at = self._moments.append(
             feature=moments.feature,
             state=moments.state,
@@ -169,14 +156,13 @@ class ChunkBuffer:
             candidates=moments.candidates,
             noise=moments.noise,
         )
-        action, valid = self._executed(episode, cut)
         place = np.searchsorted(rows, np.stack([cut.start, cut.following])) + at.start
         human = np.ones(len(cut), bool) if demonstration else cut.human
         taken = self._transitions.append(
             at=torch.from_numpy(place[0]),
             following=torch.from_numpy(place[1]),
-            action=action,
-            valid=valid,
+            action=made.action,
+            valid=made.valid,
             reward=torch.from_numpy(cut.reward).float(),
             discount=torch.from_numpy(cut.discount).float(),
             human=torch.from_numpy(human),
@@ -184,9 +170,9 @@ class ChunkBuffer:
             alive=torch.ones(len(cut), dtype=torch.bool),
             version=torch.full((len(cut),), episode.weights_version, dtype=torch.int64),
         )
-        self._entries[key] = _Entry(demonstration, at, taken, rows, cut.start, self._digest(episode))
+        self._entries[key] = _Entry(demonstration, at, taken, rows, cut.start, judgement(episode))
         self._pools = self._robot = None
-        return Added(len(cut), int(human.sum()), bad)
+        return Added(len(cut), int(human.sum()), made.bad)
 
     def revise(self, episode: Episode, session: str = '') -> bool:
         """Take over rewards and outcome that came later; the same ones again change nothing.
@@ -196,14 +182,11 @@ class ChunkBuffer:
         key = (session, episode.episode_id)
         if key not in self._entries:
             raise KeyError(f'{key} was never added; add it first')
-        entry, judged = self._entries[key], self._digest(episode)
+        entry, judged = self._entries[key], judgement(episode)
         if judged == entry.judged:
             return False
-        found = self._rewarded(episode)
-        cut = windows(episode, found, self.config)
-        usable = self._usable(episode, cut)
-        self._quarantined[key] = int(np.sum(~usable))
-        cut = _select(cut, usable)
+        made = self._cutter.cut(episode)
+        cut, self._quarantined[key] = made.windows, made.bad
         self.revised += 1
         self._pools = self._robot = None
         if not np.array_equal(cut.start, entry.start) or len(np.setdiff1d(cut.moments(), entry.rows)):
@@ -214,14 +197,13 @@ class ChunkBuffer:
             self.add(episode, session, entry.demonstration)
             return True
         place = np.searchsorted(entry.rows, np.stack([cut.start, cut.following])) + entry.moments.start
-        phi, share = self._context(episode, found, entry.rows)
-        action, valid = self._executed(episode, cut)
+        phi, share = self._context(episode, made.found, entry.rows)
         self._moments.put(entry.moments, phi=phi, share=share)
         self._transitions.put(
             entry.transitions,
             following=torch.from_numpy(place[1]),
-            action=action,
-            valid=valid,
+            action=made.action,
+            valid=made.valid,
             reward=torch.from_numpy(cut.reward).float(),
             discount=torch.from_numpy(cut.discount).float(),
         )
@@ -230,7 +212,7 @@ class ChunkBuffer:
 
     def believe(self, advantage: AdvantageConfig, episodes: Iterable[Episode], session: str = '') -> None:
         """Count reward models as ``advantage`` says from now on, and in ``episodes`` that are here."""
-        self._advantage = advantage
+        self._cutter.advantage = advantage
         for episode in episodes:
             self._entries[session, episode.episode_id].judged = ''
             self.revise(episode, session)
@@ -245,30 +227,8 @@ class ChunkBuffer:
         """Plan the candidates of an episode again, after the encoder's planner has changed."""
         entry = self._entries[session, episode.episode_id]
         if len(entry.rows):
-            made = self._encoder.moments(episode, entry.rows)
-            self._moments.put(entry.moments, candidates=made.candidates, noise=made.noise)
-
-    def _rewarded(self, episode: Episode) -> StepRewards:
-        return step_rewards(episode, self.config, self.spec, self._advantage, self._rewards)
-
-    def _compare(self, episode: Episode, measured: bool) -> None:
-        """Say once that rewards with and without the potential are mixed: one value stands for both."""
-        pipeline = self._rewards is not None
-        if not self.config.scale and not pipeline:
-            return
-        if {measured, *self._kinds} == {True, False} != self._kinds:
-            log.warning(
-                'progress was measured in some episodes and not in others (%s: %s), so critics learn from '
-                'two kinds of rewards; measure the others (apprentice reward score FOLDER), or %s',
-                episode.episode_id,
-                'measured' if measured else 'not measured',
-                'use no reward pipeline' if pipeline else 'set online.windows.scale to 0',
-            )
-        self._kinds.add(measured)
-
-    def _digest(self, episode: Episode) -> str:
-        rewards = sorted(repr(reward) for reward in episode.rewards)
-        return hashlib.sha256(repr((episode.outcome, episode.end_cause, rewards)).encode()).hexdigest()
+            planned = self._encoder.moments(episode, entry.rows)
+            self._moments.put(entry.moments, candidates=planned.candidates, noise=planned.noise)
 
     def _context(
         self, episode: Episode, found: StepRewards, rows: np.ndarray
@@ -277,31 +237,13 @@ class ChunkBuffer:
         phi = torch.from_numpy(found.phi[rows] * self._encoder.potential).float()
         return phi, torch.from_numpy(np.clip(over, 0, 1)).float()
 
-    def _executed(self, episode: Episode, cut: Windows) -> tuple[torch.Tensor, torch.Tensor]:
-        """Normalised chunks [W, C, A]; rows that are not valid repeat the last one that is."""
-        offset = np.arange(self.config.rows)
-        index = cut.start[:, None] + np.minimum(offset, cut.rows[:, None] - 1)
-        actions = torch.from_numpy(np.asarray(episode.action, np.float32)[index])
-        state = torch.from_numpy(np.asarray(episode.state, np.float32)[cut.start])
-        valid = torch.from_numpy(offset < cut.rows[:, None])
-        return self._units.normalize_actions(actions, state), valid
-
-    def _usable(self, episode: Episode, cut: Windows) -> np.ndarray:
-        """Which windows are finite and in range, bool [W]."""
-        if not len(cut):
-            return np.zeros(0, bool)
-        action, _ = self._executed(episode, cut)
-        fine = (action.abs() <= self.limit).all(-1).all(-1).numpy()  # false for what is no number
-        states = np.isfinite(episode.state).all(-1)
-        return fine & states[cut.start] & states[cut.following] & np.isfinite(cut.reward)
-
-    def _quarantine(self, key: Key, episode: Episode, found: StepRewards, bad: int, count: int) -> None:
-        """Count windows that are left out. Whether learning must stop is judged by rows, as in the replay."""
-        name, self._quarantined[key] = episode.episode_id, bad
-        if bad:
-            log.warning('%s: %d of %d transitions are not finite or far out; left out', name, bad, count)
-        faulty = faulty_rows(episode, self.spec, self.limit) | ~np.isfinite(found.reward)
-        self.alarm = alarm(name, faulty) or self.alarm
+    def _quarantine(self, key: Key, made: Cut) -> None:
+        """Count windows that are left out."""
+        self._quarantined[key], count = made.bad, made.bad + len(made.windows)
+        if made.bad:
+            text = '%s: %d of %d transitions are not finite or far out; left out'
+            log.warning(text, key[1], made.bad, count)
+        self.alarm = made.alarm or self.alarm
 
     def share(self, shares: dict[str, float]) -> None:
         """Draw robots by their shares; episode ids begin with robot and slash. Empty: uniform."""
@@ -388,7 +330,3 @@ def shared_weights(robot: torch.Tensor, shares: Sequence[float]) -> torch.Tensor
         if count:  # all robots together weigh as much as before
             weights[robot == number] = share / total * sum(counts) / count
     return weights
-
-
-def _select(cut: Windows, rows: np.ndarray) -> Windows:
-    return Windows(**{name: value[rows] for name, value in vars(cut).items()})
