@@ -31,7 +31,7 @@ from apprentice.learning.preference.train_config import TOKEN_BETA, DpoTraining,
 from apprentice.learning.sampling import load_policy, seeded
 from apprentice.policies import checkpoint
 from apprentice.reward_models.world_model.reward import WorldModelReward
-from apprentice.robot.files import replacing
+from apprentice.robot.files import write_text
 from apprentice.robot.parts import find_robot, find_weights, share
 from apprentice.robot.spec import RobotSpec
 from apprentice.robot.types import Outcome
@@ -193,8 +193,7 @@ class Bench:
                 for episode in rollouts(worlds, missing, policy.act, config):
                     known[str(episode.seed)] = episode.outcome == Outcome.SUCCESS
                     bar.update()
-            with replacing(kept) as temporary:
-                temporary.write_text(json.dumps(known))
+            write_text(kept, json.dumps(known))
         return {seed: bool(known[str(seed)]) for seed in wanted}
 
 

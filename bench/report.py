@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from apprentice.robot.files import replacing
+from apprentice.robot.files import write_text
 
 OVERLOADED = 0.5  # share of the cores that other programs may use
 
@@ -116,8 +116,7 @@ def _grid(rows: list[list[str]]) -> list[str]:
 
 def keep(path: Path, result: Mapping[str, Any]) -> None:
     """A result as one line of JSON: all of it, or what was there before."""
-    with replacing(path) as temporary:
-        temporary.write_text(json.dumps(result) + '\n')
+    write_text(path, json.dumps(result) + '\n')
 
 
 def deliver(
@@ -144,5 +143,4 @@ def write(path: Path, name: str, lines: Sequence[str]) -> None:
             f'{path} has no place for the table; write the lines {begin!r} and {end!r} where it goes'
         )
     body = '\n'.join(lines).strip()
-    with replacing(path) as temporary:
-        temporary.write_text(f'{head}{begin}\n{body}\n{end}{tail}')
+    write_text(path, f'{head}{begin}\n{body}\n{end}{tail}')

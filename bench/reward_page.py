@@ -14,7 +14,7 @@ import numpy as np
 
 from apprentice.reward_models.evaluation.evaluate import Judgement
 from apprentice.reward_models.evaluation.showing import FAILURE, NEAR_MISS, OTHER_OBJECT, SUCCESS
-from apprentice.robot.files import replacing
+from apprentice.robot.files import write_text
 from apprentice.robot.parts import share
 
 _COLOURS = {SUCCESS: '#2a9d5c', NEAR_MISS: '#f2a33a', FAILURE: '#c8443c', OTHER_OBJECT: '#7b5ea7'}
@@ -40,8 +40,7 @@ def write(path: Path, data: Mapping[str, Any], result: Mapping[str, Mapping[str,
         columns=columns,
         plots={group: _picture({row: judged[group] for row, judged in result.items()}) for group in groups},
     )
-    with replacing(path) as temporary:
-        temporary.write_text(page)
+    write_text(path, page)
     return path
 
 

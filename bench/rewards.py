@@ -38,7 +38,7 @@ from apprentice.learning.reward_attempts import RATE_HZ
 from apprentice.reward_models.base import RewardModel, RewardModelError
 from apprentice.reward_models.evaluation.showing import Truth
 from apprentice.reward_models.evaluation.verdict import write
-from apprentice.robot.files import cache_folder, replacing
+from apprentice.robot.files import cache_folder, replacing, write_text
 from apprentice.robot.parts import find_robot, find_weights, load_part
 from apprentice.robot.spec import RobotSpec
 
@@ -110,8 +110,7 @@ def main() -> int:
         print('verdict in ' + ', '.join(map(str, write(verdict, places))))
     plain = {'model': args.model, 'weights': args.weights, **as_data(result, verdict)}
     if args.json:
-        with replacing(args.json) as temporary:
-            temporary.write_text(json.dumps(plain, indent=1))
+        write_text(args.json, json.dumps(plain, indent=1))
     if args.page:
         print(f'page in {reward_page.write(args.page, plain, result)}')
     if args.write:

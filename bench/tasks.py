@@ -24,7 +24,7 @@ import numpy as np
 from tqdm import tqdm
 
 from apprentice.learning.statistics import wilson
-from apprentice.robot.files import replacing
+from apprentice.robot.files import write_text
 from apprentice.robot.parts import find_robot
 from apprentice.robot.spec import RobotSpec
 from apprentice.robot.types import Outcome
@@ -152,8 +152,7 @@ def main() -> int:
             {'task': task, 'behaviour': behaviour, 'takeover': before_s < np.inf, 'attempts': attempts}
             for (task, behaviour, before_s), attempts in found.items()
         ]
-        with replacing(args.json) as temporary:
-            temporary.write_text(json.dumps(rows))
+        write_text(args.json, json.dumps(rows))
     return 0 if good else 1
 
 

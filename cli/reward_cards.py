@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 
 import numpy as np
 from tqdm import tqdm
@@ -17,7 +16,7 @@ from apprentice.reward_models.critic.critic import ProgressCritic
 from apprentice.reward_models.evaluation import verdict
 from apprentice.reward_models.evaluation.evaluate import evaluate
 from apprentice.reward_models.evaluation.showing import Truth, model_curve
-from apprentice.robot.files import replacing
+from apprentice.robot.files import write_text
 
 
 def clip_card(
@@ -27,8 +26,8 @@ def clip_card(
     judged = evaluate(model_curve(clip), items)
     numbers = {name: value for name, value in judged.numbers.items() if np.isfinite(value)}
     rows = '\n'.join(f'| {name} | {value:.3f} |' for name, value in numbers.items())
-    _write(
-        args.out,
+    write_text(
+        args.out / 'README.md',
         f"""# CLIP reward
 
 A small open_clip model (ResNet image tower, transformer text tower, its own byte-pair vocabulary), trained
@@ -88,8 +87,8 @@ def write_critic_card(
     often = f' (twice as many of {" and ".join(args.more)})' if args.more else ''
     policy = f', {args.rollouts} attempts of the starter policy at its task' if args.rollouts else ''
     looks = f'of {args.clip}' if args.clip else 'that no training made: thumbnails of 32 x 32 pixels'
-    _write(
-        args.out,
+    write_text(
+        args.out / 'README.md',
         f"""# Progress critic
 
 A pairwise progress critic with a done head, an ensemble of small networks on frozen embeddings {looks}.
@@ -121,8 +120,3 @@ def _attempts(items: Sequence) -> Iterable:
 
 def _bar(items: Sequence, about: str) -> Iterable:
     return tqdm(items, desc=about, unit='attempt')
-
-
-def _write(folder: Path, card: str) -> None:
-    with replacing(folder / 'README.md') as temporary:
-        temporary.write_text(card)

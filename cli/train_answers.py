@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from apprentice.robot.files import replacing
+from apprentice.robot.files import write_text
 
 if TYPE_CHECKING:
     from apprentice.robot.types import Episode
@@ -97,5 +97,4 @@ cameras, scenes and instructions it was trained on, and nothing else.
 accuracy, log_loss, brier and ece: on `pairs` decided answers that a model of the others had not seen. What
 people like is not yet success: check it with `apprentice reward` before it drives learning.
 """
-    with replacing(args.out / 'README.md') as temporary:
-        temporary.write_text(card, encoding='utf-8')
+    write_text(args.out / 'README.md', card)

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from apprentice.cli import train_answers
-from apprentice.robot.files import replacing
+from apprentice.robot.files import write_text
 
 SEEDS = 80_000_000  # of nothing else; held-out ones follow
 HELD_OUT = 500_000
@@ -181,8 +181,7 @@ Numbers with `held_out` in their name, and all of a preference reward, are from 
 How it does beside a clock and a cosine: `apprentice bench rewards`. It knows this simulator's pictures and
 nothing else; for another robot or camera, train it again.
 """
-    with replacing(args.out / 'README.md') as temporary:
-        temporary.write_text(card)
+    write_text(args.out / 'README.md', card)
 
 
 def _encoder(args: argparse.Namespace) -> tuple[str, str]:

@@ -102,7 +102,7 @@ def _episodes(items: Sequence[Truth], spec: RobotSpec) -> Episodes:
 def _card(
     args: argparse.Namespace, spec: RobotSpec, version: str, report: dict[str, float], tables: str, count: int
 ) -> None:
-    from apprentice.robot.files import replacing
+    from apprentice.robot.files import write_text
 
     words = ['apprentice', 'train', 'critic', '--out', str(args.out), '--data', *map(str, args.data)]
     words += ['--robot', args.robot] if args.robot else []
@@ -124,5 +124,4 @@ On recordings that it was neither trained nor calibrated on (what the columns me
 
 It knows the cameras, scenes and instructions it was trained on, and nothing else.
 """
-    with replacing(args.out / 'README.md') as temporary:
-        temporary.write_text(card, encoding='utf-8')
+    write_text(args.out / 'README.md', card)

@@ -142,7 +142,7 @@ def run(args: argparse.Namespace) -> int:
 def _sweep(args: argparse.Namespace, robot: Any, policy: Path, flags: dict[str, Any]) -> int:
     from apprentice.learning.rl.rl_config import read_rl_config
     from apprentice.learning.rl.sweep import SweepRun, combinations, folder_name, run_one
-    from apprentice.robot.files import replacing
+    from apprentice.robot.files import write_text
 
     runs = []
     for words in combinations(args.sweep):
@@ -162,8 +162,7 @@ def _sweep(args: argparse.Namespace, robot: Any, policy: Path, flags: dict[str, 
         {'words': list(run.words), 'error': str(result)} if isinstance(result, Exception) else result
         for run, result in zip(runs, results, strict=True)
     ]
-    with replacing(args.out / 'sweep.json') as temporary:
-        temporary.write_text(json.dumps(found, indent=1) + '\n')
+    write_text(args.out / 'sweep.json', json.dumps(found, indent=1) + '\n')
     for each in sorted(found, key=lambda one: -one.get('success', -1.0)):
         said = f'failed: {each["error"].splitlines()[-1]}' if 'error' in each else f'{each["success"]:.1%}'
         print(f'{" ".join(each["words"])}: {said}')

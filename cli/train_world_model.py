@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from apprentice.robot.files import replacing
+from apprentice.robot.files import write_text
 
 if TYPE_CHECKING:
     import torch
@@ -233,5 +233,4 @@ deviation {scales['deviation']:.4f}. How well it ranks: `apprentice bench world-
 
 It knows the pictures and the robot it was trained on; `ood` of a score says how far a question is from them.
 """
-    with replacing(args.out / 'README.md') as temporary:
-        temporary.write_text(card)
+    write_text(args.out / 'README.md', card)

@@ -12,7 +12,7 @@ import yaml
 
 from apprentice.episodes.lerobot_ledger import LEDGER, index_hash
 from apprentice.episodes.lerobot_meta import LeRobotDatasetError, LeRobotMeta
-from apprentice.robot.files import replacing
+from apprentice.robot.files import replacing, write_text
 
 CARD = 'README.md'
 MARK = Path('meta') / 'apprentice_copy.json'  # in a copy of ours; hash of its index once it is whole
@@ -75,8 +75,7 @@ def copy_dataset(folder: str | Path, target: str | Path, licence: str = 'apache-
             path.unlink()  # of an episode that was removed since the last copy
     if not (target / CARD).exists():
         own = folder / CARD
-        with replacing(target / CARD) as temporary:
-            temporary.write_text(own.read_text() if own.exists() else card(meta, licence))
+        write_text(target / CARD, own.read_text() if own.exists() else card(meta, licence))
     _mark(target, index_hash(target))
     return copied
 
@@ -100,8 +99,7 @@ def _require_own(target: Path) -> None:
 
 def _mark(target: Path, index: str | None) -> None:
     (target / MARK).parent.mkdir(parents=True, exist_ok=True)
-    with replacing(target / MARK) as temporary:
-        temporary.write_text(json.dumps({'index': index}))
+    write_text(target / MARK, json.dumps({'index': index}))
 
 
 def upload(folder: str | Path, repo_id: str, private: bool = True) -> str:

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from apprentice.learning.dataset import Chunks, Samples
-from apprentice.robot.files import replacing, replacing_folder
+from apprentice.robot.files import replacing_folder, write_text
 from apprentice.robot.types import Episode
 
 log = logging.getLogger(__name__)
@@ -93,8 +93,7 @@ class CacheWriter:
             'shapes': self._shapes,
             'texts': list(self._texts),
         }
-        with replacing(self._folder / MANIFEST) as temporary:
-            temporary.write_text(json.dumps(manifest, indent=1) + '\n')
+        write_text(self._folder / MANIFEST, json.dumps(manifest, indent=1) + '\n')
 
     def close(self) -> None:
         """Close the files."""

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from apprentice.learning.statistics import Paired, paired, wilson
-from apprentice.robot.files import replacing
+from apprentice.robot.files import write_text
 from apprentice.robot.types import Outcome
 
 __all__ = ['Curve', 'Report', 'Trial', 'plot', 'table', 'wilson', 'write']
@@ -216,8 +216,7 @@ def write(report: Report, folder: str | Path, picture: bool = True) -> dict[str,
     folder.mkdir(parents=True, exist_ok=True)
     paths = {name: folder / name for name in ('result.json', 'table.txt', 'plot.png')}
     for name, text in (('result.json', json.dumps(to_json(report), indent=1)), ('table.txt', table(report))):
-        with replacing(paths[name]) as temporary:
-            temporary.write_text(text)
+        write_text(paths[name], text)
     if picture:
         plot(report, paths['plot.png'])
     return paths

@@ -13,7 +13,7 @@ import jinja2
 
 from apprentice.learning.run_history import Evaluation, History
 from apprentice.learning.run_plots import curves
-from apprentice.robot.files import replacing
+from apprentice.robot.files import write_text
 from apprentice.robot.parts import share
 
 
@@ -44,8 +44,7 @@ def write(history: History, folder: Path) -> Path:
     """Write learning.json and index.html into ``folder``, each at once; returns the page."""
     folder.mkdir(parents=True, exist_ok=True)
     data = summary(history)
-    with replacing(folder / 'learning.json') as temporary:
-        temporary.write_text(json.dumps(data, indent=1))
+    write_text(folder / 'learning.json', json.dumps(data, indent=1))
     template = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined).from_string(
         share('web', 'run.html').read_text()
     )
@@ -56,8 +55,7 @@ def write(history: History, folder: Path) -> Path:
         last=_end(history.evaluations, newest=True),
         curves=curves(history),
     )
-    with replacing(folder / 'index.html') as temporary:
-        temporary.write_text(page)
+    write_text(folder / 'index.html', page)
     return folder / 'index.html'
 
 

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 import yaml
 
-from apprentice.robot.files import replacing
+from apprentice.robot.files import write_text
 from apprentice.robot.settings import SettingsError
 
 
@@ -78,8 +78,7 @@ def _unmerged(error: Exception) -> SettingsError:
 def write_settings(config: Plain, path: Path, command: str = '') -> None:
     """Write the settings, with the command that made them as a comment."""
     lines = ''.join(f'# {line}\n' for line in command.splitlines())
-    with replacing(path) as temporary:
-        temporary.write_text(lines + yaml.safe_dump(config.to_dict(), sort_keys=False), encoding='utf-8')
+    write_text(path, lines + yaml.safe_dump(config.to_dict(), sort_keys=False))
 
 
 # what runs did that were begun before there was a setting

@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from apprentice.learning.statistics import wilson
-from apprentice.robot.files import replacing
+from apprentice.robot.files import write_text
 from apprentice.robot.spec import RobotSpec
 from apprentice.robot.types import Episode, Outcome
 from apprentice.sim.film import film, write_webp
@@ -141,8 +141,7 @@ def finished(cell: Cell, folder: Path) -> Cell | None:
 def keep(cell: Cell, folder: Path) -> None:
     """Write a finished cell, whole."""
     (folder / 'cells').mkdir(parents=True, exist_ok=True)
-    with replacing(folder / 'cells' / f'{cell.name}.json') as temporary:
-        temporary.write_text(json.dumps(asdict(cell), indent=1))
+    write_text(folder / 'cells' / f'{cell.name}.json', json.dumps(asdict(cell), indent=1))
 
 
 def run_cell(

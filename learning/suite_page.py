@@ -14,7 +14,7 @@ from typing import Any
 import jinja2
 
 from apprentice.learning.suite import Cell, Film, SuiteConfig, overall
-from apprentice.robot.files import replacing
+from apprentice.robot.files import write_text
 from apprentice.robot.parts import share
 
 
@@ -48,8 +48,7 @@ def write(config: SuiteConfig, done: Sequence[Cell], folder: Path) -> Path:
     """
     folder.mkdir(parents=True, exist_ok=True)
     data = summary(config, done)
-    with replacing(folder / 'result.json') as temporary:
-        temporary.write_text(json.dumps(data, indent=1))
+    write_text(folder / 'result.json', json.dumps(data, indent=1))
     found = {(cell.task, cell.level): cell for cell in done}
     template = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined).from_string(
         share('web', 'suite.html').read_text()
@@ -63,8 +62,7 @@ def write(config: SuiteConfig, done: Sequence[Cell], folder: Path) -> Path:
         totals=list(overall(done)),
         films=[(task, films) for task in config.tasks if (films := _films(done, task))],
     )
-    with replacing(folder / 'index.html') as temporary:
-        temporary.write_text(page)
+    write_text(folder / 'index.html', page)
     return folder / 'index.html'
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from rclpy.node import Node
 
-from apprentice.nodes.runtime import parameter
+from apprentice.nodes.runtime import parameter, simulated_time
 
 _GROUP = Path('/proc/self/autogroup')
 
@@ -22,7 +22,7 @@ def give_way(node: Node, nice: int) -> None:
     a session of its own, as `apprentice up` starts it, therefore gives up the priority of its session too.
     What the system refuses costs only regularity.
     """
-    simulated = bool(node.get_parameter('use_sim_time').value)
+    simulated = simulated_time(node)
     about = 'scheduling priority given up, so that control stays regular; in simulated time 0'
     nice = parameter(node, 'nice', 0 if simulated else nice, about, 0, 19)
     if not nice:

@@ -86,7 +86,7 @@ class Recorder(Node):
             'robot_file': path.read_text(),
             'namespace': self.get_namespace(),
         }
-        lockstep = bool(self.get_parameter('use_sim_time').value)
+        lockstep = runtime.simulated_time(self)
         self._topics = recorded_topics(self._spec, lockstep)
         # topics of any type: those without one are looked for on the graph
         self._undiscovered = ['sim/object_poses']

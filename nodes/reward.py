@@ -21,7 +21,15 @@ from apprentice.nodes.reward_judging import NodeJudging
 from apprentice.nodes.reward_state import MAX_AGE_S, StateFeed
 from apprentice.nodes.reward_worker import RewardWorker
 from apprentice.nodes.robot_file import load_robot
-from apprentice.nodes.runtime import Diagnostics, ManagedNode, StartupError, parameter, run, wall_timer
+from apprentice.nodes.runtime import (
+    Diagnostics,
+    ManagedNode,
+    StartupError,
+    parameter,
+    run,
+    simulated_time,
+    wall_timer,
+)
 from apprentice.reward_models.base import PairCritic, RewardModel, ScoreRequest
 from apprentice.reward_models.cache.batcher import BatchConfig
 from apprentice.reward_models.cache.model import cached
@@ -75,7 +83,7 @@ class RewardNode(ManagedNode):
         )
         self._download = parameter(self, 'allow_download', False, 'fetch named weights that are not here')
         threads = parameter(self, 'threads', 1, 'threads of the encoder', 1, 64)
-        simulated = bool(self.get_parameter('use_sim_time').value)
+        simulated = simulated_time(self)
         self._lockstep = parameter(
             self, 'lockstep', simulated, 'equal stamps, and 64 samples may wait; default: as use_sim_time'
         )

@@ -22,7 +22,7 @@ from std_srvs.srv import Trigger
 from apprentice.nodes import convert, qos
 from apprentice.nodes.frame_sets import FrameSet, FrameSets
 from apprentice.nodes.robot_file import load_robot
-from apprentice.nodes.runtime import Diagnostics, StartupError, parameter, run, wall_timer
+from apprentice.nodes.runtime import Diagnostics, StartupError, parameter, run, simulated_time, wall_timer
 from apprentice.reward_models.monitor.collect import JointRange, Seen, evidence_of
 from apprentice.reward_models.monitor.detector import Level
 from apprentice.reward_models.monitor.watch import Watch
@@ -104,7 +104,7 @@ class RewardHealthNode(Node):
         self._said: dict[str, Level] = {}  # model -> level that was told last
         self._audits: dict[str, str] = {}  # episode -> why a person should look at it
         self._problem = ''
-        self._sets = FrameSets(list(self.spec.cameras), bool(self.get_parameter('use_sim_time').value))
+        self._sets = FrameSets(list(self.spec.cameras), simulated_time(self))
         self._health = self.create_publisher(RewardHealth, 'reward/health', qos.HEALTH)
         for camera in self.spec.cameras:
             self.create_subscription(Image, camera.topic, partial(self._on_image, camera.name), qos.SENSOR)

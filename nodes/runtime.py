@@ -50,6 +50,11 @@ def parameter(
     return node.declare_parameter(name, default, descriptor).value
 
 
+def simulated_time(node: Node) -> bool:
+    """Whether the node's clock is a simulator's."""
+    return bool(node.get_parameter('use_sim_time').value)
+
+
 def wall_timer(node: Node, period_s: float, callback: Callable[[], None]):
     """A timer on the steady clock: it also runs while simulated time stands still."""
     return node.create_timer(period_s, callback, clock=STEADY)

@@ -27,6 +27,7 @@ from apprentice.learning.report import Curve, Report
 from apprentice.learning.statistics import Sample, agreement
 from apprentice.nodes import convert, qos
 from apprentice.nodes.recorded_topics import profile
+from apprentice.nodes.runtime import simulated_time
 from apprentice.robot.spec import RobotSpec
 
 # a deeper queue than a consumer needs: a gap in the stamps should be a lost frame, not a session that was
@@ -82,7 +83,7 @@ class Collector:
         ):
             node.create_subscription(kind, topic, callback, quality)
         # in lock-step what is lost is sent again, as to the recorder
-        lockstep = bool(node.get_parameter('use_sim_time').value)
+        lockstep = simulated_time(node)
         frames = profile(lockstep, False, _QUEUE)
         for camera in spec.cameras:
             # serialised: only the stamp is read, and decoding images would cost a core

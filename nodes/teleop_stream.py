@@ -11,6 +11,7 @@ from rclpy.node import Node
 from sensor_msgs.msg import JointState
 
 from apprentice.nodes import convert, qos
+from apprentice.nodes.runtime import simulated_time
 from apprentice.nodes.teleop_commands import HumanCommands
 from apprentice.robot.spec import RobotSpec
 from apprentice.robot.teleop import Chain, TeleopCommand
@@ -37,7 +38,7 @@ class TargetStream:
         driver: Callable[[], tuple[TeleopCommand | None, bool]],
     ) -> None:
         self._node, self._spec, self._commands, self._driver = node, spec, commands, driver
-        self._logger, self._simulated = node.get_logger(), bool(node.get_parameter('use_sim_time').value)
+        self._logger, self._simulated = node.get_logger(), simulated_time(node)
         self.mapper = ClutchedMapper(spec, chain)
         self.joints: JointState | None = None  # the newest
         self.count = 0  # of targets published

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from apprentice.reward_models.base import RewardModelError
-from apprentice.robot.files import replacing, sha256
+from apprentice.robot.files import replacing, sha256, write_text
 
 if TYPE_CHECKING:
     import torch
@@ -30,8 +30,7 @@ def read_json(path: Path) -> dict[str, Any]:
 
 def write_json(path: Path, data: dict[str, Any]) -> None:
     """Write a JSON object; the old file stays until the new one is complete."""
-    with replacing(path) as temporary:
-        temporary.write_text(json.dumps(data, indent=2) + '\n')
+    write_text(path, json.dumps(data, indent=2) + '\n')
 
 
 def write_sealed(path: Path, config: dict[str, Any], weights: Path) -> None:

@@ -27,6 +27,12 @@ def replacing(path: Path) -> Iterator[Path]:
         raise
 
 
+def write_text(path: Path, text: str) -> None:
+    """Write a file whole or not at all, in UTF-8."""
+    with replacing(path) as temporary:
+        temporary.write_text(text, encoding='utf-8')
+
+
 @contextlib.contextmanager
 def replacing_folder(folder: Path) -> Iterator[Path]:
     """An empty folder beside ``folder`` to write to; it replaces ``folder`` when the block ends well.

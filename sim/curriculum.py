@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from apprentice.robot.files import replacing
+from apprentice.robot.files import write_text
 from apprentice.robot.types import Outcome
 from apprentice.sim.rollout import Policy, RolloutConfig, Simulations, rollouts
 from apprentice.sim.task import Expert
@@ -180,8 +180,7 @@ class Curriculum:
             'kept': self.kept,
             'rng': self._rng.bit_generator.state,
         }
-        with replacing(Path(path)) as temporary:
-            temporary.write_text(json.dumps(state, indent=1))
+        write_text(Path(path), json.dumps(state, indent=1))
 
     @classmethod
     def load(cls, path: str | Path) -> Curriculum:

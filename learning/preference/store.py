@@ -16,7 +16,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 from apprentice.learning.preference.pairs import PairBuilder, PairError, Pairs
-from apprentice.robot.files import replacing
+from apprentice.robot.files import replacing, write_text
 from apprentice.robot.types import Episode
 
 SETTINGS = 'pairs.json'
@@ -55,8 +55,7 @@ class PairStore:
         self.settings = json.loads(json.dumps(settings))
         self.folder.mkdir(parents=True, exist_ok=True)
         if not path.is_file():
-            with replacing(path) as temporary:
-                temporary.write_text(json.dumps(self.settings, indent=1) + '\n')
+            write_text(path, json.dumps(self.settings, indent=1) + '\n')
         found = _settings(path)
         if found != self.settings:
             names = sorted(n for n in {*found, *self.settings} if found.get(n) != self.settings.get(n))

@@ -27,7 +27,7 @@ from apprentice.learning.run_lock import lock_run
 from apprentice.learning.settings_file import write_settings
 from apprentice.policies import checkpoint
 from apprentice.policies.policy import FlowPolicy
-from apprentice.robot.files import replacing
+from apprentice.robot.files import write_text
 
 log = logging.getLogger(__name__)
 
@@ -109,8 +109,7 @@ def train_dpo(
         write_settings(config, out / 'train.yaml', command)
         draw_losses(lines, work / 'loss.png')
         card = _card(config, pairs, lines, identity, manifest.get('about', {}), command)
-        with replacing(out / 'README.md') as temporary:
-            temporary.write_text(card, encoding='utf-8')
+        write_text(out / 'README.md', card)
     return algorithm.averaged
 
 

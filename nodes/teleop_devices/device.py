@@ -11,7 +11,7 @@ from rclpy.node import Node
 from std_msgs.msg import Header
 
 from apprentice.nodes import convert
-from apprentice.nodes.runtime import StartupError
+from apprentice.nodes.runtime import StartupError, simulated_time
 from apprentice.robot.settings import SettingsError, from_dict
 from apprentice.robot.teleop import TeleopCommand
 from apprentice.robot.teleop_mapping import DeviceMapping, Translator
@@ -53,7 +53,7 @@ class Freshness:
     def __init__(self, node: Node, mapping: DeviceMapping) -> None:
         self._node, self._mapping = node, mapping
         # in simulated time stamps and our clock have nothing to do with each other
-        self._checked = mapping.max_age_s > 0 and not node.get_parameter('use_sim_time').value
+        self._checked = mapping.max_age_s > 0 and not simulated_time(node)
 
     def stamp(self, header: Header) -> float | None:
         """The stamp in seconds, or None for a message that must not be heard."""

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from apprentice.reward_models.base import RewardModelError
-from apprentice.robot.files import replacing
+from apprentice.robot.files import write_text
 
 Answer = Literal['left', 'right', 'equal']
 ANSWERS: tuple[Answer, ...] = get_args(Answer)
@@ -90,5 +90,4 @@ def read_comparisons(path: Path) -> list[Comparison]:
 
 def write_comparisons(path: Path, comparisons: Iterable[Comparison]) -> None:
     """As :func:`read_comparisons` reads them; the old file stays until the new one is complete."""
-    with replacing(path) as temporary:
-        temporary.write_text(''.join(json.dumps(asdict(c)) + '\n' for c in comparisons))
+    write_text(path, ''.join(json.dumps(asdict(c)) + '\n' for c in comparisons))

@@ -21,7 +21,7 @@ from apprentice.reward_models.base import RewardModelError
 from apprentice.reward_models.files import read_json, write_json
 from apprentice.reward_models.programs.forms import FORMS
 from apprentice.reward_models.programs.task import RewardTask
-from apprentice.robot.files import replacing
+from apprentice.robot.files import write_text
 from apprentice.robot.settings import SettingsError, from_dict
 
 PROGRAM, ADMISSION = 'program.json', 'admission.json'
@@ -56,8 +56,7 @@ def write(folder: Path, program: Written) -> None:
     if program.form not in FORMS:
         raise RewardModelError(f'there is no form {program.form!r}; use one of {list(FORMS)}')
     folder.mkdir(parents=True, exist_ok=True)
-    with replacing(folder / SOURCES[program.form]) as temporary:
-        temporary.write_text(program.source)
+    write_text(folder / SOURCES[program.form], program.source)
     data = {'form': program.form, 'bounds': list(program.bounds), 'task': asdict(program.task)}
     write_json(folder / PROGRAM, data)
 
