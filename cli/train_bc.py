@@ -105,6 +105,7 @@ def run(args: argparse.Namespace) -> int:
             mapping,
             ranks,
             lambda readers: tqdm(readers, desc='reading', unit='episode', disable=quiet),
+            config.policy.seen,
         )
         if ranks.first:
             print(f'{counts["episodes"]} of {counts["read"]} episodes are successes and are cloned')

@@ -17,6 +17,7 @@ from apprentice.learning import snapshot
 from apprentice.learning.clone_config import CloneConfig
 from apprentice.learning.dataset import Samples, specify
 from apprentice.learning.distributed import Ranks
+from apprentice.learning.frame_store import as_seen
 from apprentice.learning.loader import Loaded, Loader
 from apprentice.learning.loss_plot import draw_losses
 from apprentice.learning.metrics_file import MetricsFile, read_metrics
@@ -70,7 +71,10 @@ def clone(
     training folder of another run, OSError while another process trains there.
     """
     config, out, ranks = config or CloneConfig(), Path(out), ranks or Ranks()
-    samples = episodes if isinstance(episodes, Samples) else Samples.of(episodes, config.horizon)
+    if isinstance(episodes, Samples):
+        samples = episodes
+    else:
+        samples = Samples.of([as_seen(one, config.policy.seen) for one in episodes], config.horizon)
     rows, held_out = samples.split(config.validation, config.seed)
     trainer = _trainer(samples, rows, robot, config, ranks)
     rng = np.random.default_rng(config.seed)

@@ -11,18 +11,21 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TypeVar
 
+import numpy as np
 import psutil
 
 from apprentice.episodes.sources import MEMORY_SHARE, episode_readers, source_files
 from apprentice.learning.cache import in_memory, open_cache, rebuilding
 from apprentice.learning.dataset import NO_EPISODES, Samples
 from apprentice.learning.distributed import Ranks
+from apprentice.learning.frame_store import as_seen
 from apprentice.robot.feature_mapping import FeatureMapping
 from apprentice.robot.spec import RobotSpec
 from apprentice.robot.types import Episode, Outcome
 
 log = logging.getLogger(__name__)
 
+Seen = Callable[[np.ndarray], np.ndarray]
 Readers = Sequence[Callable[[], Episode]]
 _Kept = TypeVar('_Kept', bound=Sequence)
 
@@ -36,6 +39,7 @@ def load_demonstrations(
     mapping: FeatureMapping | None = None,
     ranks: Ranks | None = None,
     watch: Callable[[Readers], Iterable[Callable[[], Episode]]] = iter,
+    seen: Seen = lambda images: images,
 ) -> tuple[Samples, dict[str, int]]:
     """The samples of all successes in ``folders`` that are no evaluations, and how many episodes were read
     (``read``) and are cloned (``episodes``).
@@ -49,6 +53,7 @@ def load_demonstrations(
         mapping: of LeRobot datasets.
         ranks: processes that train together; the first one reads. All must see the folder of the cache.
         watch: passes the readers on, e.g. with a progress bar.
+        seen: pictures uint8 [T, H, W, 3] to those that are kept, e.g. as small as a backbone sees them.
 
     Raises ValueError without a success, EpisodeFileError for episodes that do not fit the robot.
     """
@@ -56,12 +61,12 @@ def load_demonstrations(
     readers = [read for folder in folders for read in episode_readers(folder, robot, mapping)]
     if not readers:
         raise ValueError(f'no episodes in {", ".join(map(str, folders))}; run `apprentice demonstrate` first')
-    key = source_key(folders, robot, horizon, mapping)
+    key = source_key(folders, robot, horizon, mapping, seen)
     place, asked = Path(cache or spill), bool(cache) or ranks.world > 1
     found = open_cache(place, key)
     ranks.wait()  # nobody replaces it before everybody looked
     if found is None and ranks.first:
-        found = _read(watch(readers), horizon, place, asked, key)
+        found = _read(watch(readers), horizon, place, asked, key, seen)
     ranks.wait()
     if found is None:
         found = open_cache(place, key)
@@ -74,20 +79,30 @@ def load_demonstrations(
 
 
 def source_key(
-    folders: Sequence[str | Path], robot: RobotSpec, horizon: int, mapping: FeatureMapping | None = None
+    folders: Sequence[str | Path],
+    robot: RobotSpec,
+    horizon: int,
+    mapping: FeatureMapping | None = None,
+    seen: Seen = lambda images: images,
 ) -> str:
-    """Hash over names, sizes and times of the files, over robot, horizon and mapping."""
+    """Hash over names, sizes and times of the files, over robot, horizon, mapping and sizes of pictures."""
+    pictures = [seen(np.zeros((1, c.height, c.width, 3), np.uint8)).shape for c in robot.cameras]
     files = []
     for folder in folders:
         for path in source_files(folder):
             status = path.stat()
             files.append((str(path.relative_to(folder)), status.st_size, status.st_mtime_ns))
-    content = json.dumps([files, repr(robot), horizon, repr(mapping)])
+    content = json.dumps([files, repr(robot), horizon, repr(mapping), pictures])
     return hashlib.sha256(content.encode()).hexdigest()
 
 
 def _read(
-    readers: Iterable[Callable[[], Episode]], horizon: int, place: Path, asked: bool, key: str
+    readers: Iterable[Callable[[], Episode]],
+    horizon: int,
+    place: Path,
+    asked: bool,
+    key: str,
+    seen: Seen = lambda images: images,
 ) -> tuple[Samples, dict[str, int]]:
     read = 0
 
@@ -97,7 +112,7 @@ def _read(
             episode = reader()
             read += 1
             if episode.outcome == Outcome.SUCCESS and not episode.eval_only:
-                yield episode
+                yield as_seen(episode, seen)
 
     episodes, kept, complete = successes(), [], False
     if not asked:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import logging
+from collections import deque
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
@@ -63,13 +64,14 @@ class Experience:
             advantage,
             self.pipeline,
             self.online.weigh if self.online else None,
+            {name: policy.config.seen(one).shape[1:3] for name, one in policy.spec.black(1).items()},
         )
         self.obedience = Obedience()
 
     def show(self, episodes: Iterable[Episode], progress: Callable[[int], None] = lambda n: None) -> int:
         """Add demonstrations; returns how many were usable."""
-        usable = []
-        episodes = iter(episodes)
+        usable, last = list[Episode](), deque[Episode]()
+        episodes, held_out = iter(episodes), self.config.probe.held_out
         while True:
             try:
                 episode = next(episodes, None)
@@ -79,16 +81,22 @@ class Experience:
                 usable.append(self._frames.keep(episode))
             except (UnusableEpisode, EpisodeFileError, RewardModelError) as error:
                 log.warning('demonstration skipped: %s', error)
+                continue
+            last.append(episode)  # its pictures whole, as those are that will be acted on
+            if len(last) > held_out:
+                self._probe.add(last.popleft(), demonstration=True)
+        if len(last) == len(usable) and last:  # something must be learned from
+            self._probe.add(last.popleft(), demonstration=True)
         if self.online is not None and usable:
             self.online.fit(usable)
         self._look_for_alarms()
-        kept = min(self.config.probe.held_out, len(usable) - 1) if usable else 0
-        for episode in usable[len(usable) - kept :]:
+        for episode in last:
             self._probe.add(episode, held_out=True)
-        for count, episode in enumerate(usable[: len(usable) - kept], 1):
+        learned = len(usable) - len(last)
+        for count, episode in enumerate(usable[:learned], 1):
             self._learn_of(episode, demonstration=True)
             progress(count)
-        return len(usable) - kept
+        return learned
 
     def _learn_of(self, episode: Episode, demonstration: bool = False) -> int:
         """Into every part, once it was checked; the number of steps the flow learns of."""
@@ -97,7 +105,6 @@ class Experience:
         clean = bool(np.isfinite(episode.state).all() and np.isfinite(episode.action).all())
         if self.preference is not None and not demonstration and clean:
             self.preference.add(episode)
-        self._probe.add(episode, demonstration=demonstration)
         return self.replay.add(episode, demonstration)
 
     def add(self, episode: Episode) -> bool:
@@ -109,6 +116,7 @@ class Experience:
         try:
             self.replay.check(episode)
             useful = self._learn_of(self._frames.keep(episode))
+            self._probe.add(episode)
         except RewardModelError as error:
             log.warning('%s: %s', episode.episode_id, error)
             return False

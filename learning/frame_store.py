@@ -1,5 +1,5 @@
 # Copyright 2026 The Apprentice authors. SPDX-License-Identifier: Apache-2.0
-"""Pictures of the episodes that a learner holds: in memory while they take little of it, then on disk.
+"""Pictures of the episodes that a learner holds, as its policy sees them: in memory, or on disk.
 
 A minute of two cameras of 640 x 480 at 10 Hz is 1.1 GB, so 20 episodes would fill a workstation. What is on
 disk is mapped: the operating system keeps what is drawn often in memory, and takes it back when it must.
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import tempfile
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -30,11 +31,17 @@ class FrameStore:
 
     Args:
         folder: on a disk with space, made if there is none.
+        seen: pictures uint8 [T, H, W, 3] to those that are kept; default: as they are.
         limit: bytes in memory; None: a quarter of what is free now.
     """
 
-    def __init__(self, folder: str | Path, limit: int | None = None):
-        self._folder = Path(folder)
+    def __init__(
+        self,
+        folder: str | Path,
+        seen: Callable[[np.ndarray], np.ndarray] = lambda images: images,
+        limit: int | None = None,
+    ):
+        self._folder, self._seen = Path(folder), seen
         self._limit = int(MEMORY_SHARE * psutil.virtual_memory().available) if limit is None else limit
         self._sizes: dict[str, int] = {}  # episode -> bytes in memory
         self._told = False
@@ -45,11 +52,13 @@ class FrameStore:
         return sum(self._sizes.values())
 
     def keep(self, episode: Episode) -> Episode:
-        """The episode, its pictures perhaps mapped from a file and then read-only; in place of an earlier
-        one of its id. Pictures that are decoded when they are used stay as they are.
+        """The episode with the pictures that are kept, perhaps mapped from a file and then read-only.
+
+        It takes the place of an earlier one of its id. Pictures that are decoded when they are used stay so.
 
         Raises OSError with a remedy when the disk is full.
         """
+        episode = as_seen(episode, self._seen)
         own = {name: stack for name, stack in episode.images.items() if _in_memory(stack)}
         size = sum(stack.nbytes for stack in own.values())
         self._sizes.pop(episode.episode_id, None)
@@ -83,6 +92,12 @@ class FrameStore:
                 f'cannot write the pictures of {episode_id} to the disk of {self._folder} '
                 f'({stack.nbytes / 1e9:.2g} GB): {error}. Free space there, or give another run folder'
             ) from error
+
+
+def as_seen(episode: Episode, seen: Callable[[np.ndarray], np.ndarray]) -> Episode:
+    """The episode with pictures as ``seen`` makes them; those that are decoded when they are used stay so."""
+    images = episode.images.items()
+    return replace(episode, images={n: seen(s) if isinstance(s, np.ndarray) else s for n, s in images})
 
 
 def _in_memory(stack: Any) -> bool:

@@ -8,7 +8,6 @@ import time
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch._dynamo.exc import BackendCompilerFailed
 
@@ -37,7 +36,7 @@ def load(
     policy, manifest = checkpoint.load(folder, expected_sha256)
     compile_policy(policy.to(device), backend)
     spec, started = policy.spec, time.perf_counter()
-    images = {name: np.zeros((*size, 3), np.uint8) for name, size in spec.cameras.items()}
+    images = {name: stack[0] for name, stack in spec.black(1).items()}
     try:
         policy.act(Observation(0.0, images, spec.state.mean, 'move'), torch.Generator())
     except BackendCompilerFailed as error:

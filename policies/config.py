@@ -6,6 +6,8 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
+import numpy as np
+
 from apprentice.policies.backbones.tiny import TinyConfig
 from apprentice.policies.expert import ExpertConfig
 from apprentice.policies.token_head import TokenConfig
@@ -41,6 +43,11 @@ class PolicyConfig:
             raise SettingsError(f'policy.max_delay is {self.max_delay}; give 0 or more rows')
         if self.head not in ('flow', 'fast') or (self.head == 'fast' and self.tokens is None):
             raise SettingsError(f'policy.head is {self.head!r}; use flow, or fast with policy.tokens')
+
+    def seen(self, images: np.ndarray) -> np.ndarray:
+        """Pictures uint8 [T, H, W, 3] no larger than the backbone sees them, which it takes as well."""
+        shrink = getattr(self.backbone, 'seen', None)
+        return images if shrink is None else shrink(images)
 
     def to_dict(self) -> dict[str, Any]:
         data = {**asdict(self), 'backbone': {'part': self.backbone.part, **asdict(self.backbone)}}

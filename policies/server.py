@@ -292,7 +292,7 @@ def hello_of(policy: ChunkPolicy, manifest: dict[str, Any], weights: str | Path,
 
 def _blank(policy: ChunkPolicy) -> Act:
     spec = policy.spec
-    images = {name: np.zeros((*size, 3), np.uint8) for name, size in spec.cameras.items()}
+    images = {name: stack[0] for name, stack in spec.black(1).items()}
     return Act(0, 0.0, images, np.array(spec.state.mean), WARM_UP, None, None, 0, None)
 
 

@@ -9,6 +9,8 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from apprentice.robot.normalize import Statistics, StatisticsError
 from apprentice.robot.spec import RobotSpec
 
@@ -48,6 +50,10 @@ class PolicySpec:
     @property
     def dim(self) -> int:
         return len(self.joints)
+
+    def black(self, count: int) -> dict[str, np.ndarray]:
+        """``count`` black pictures of every camera, uint8 [count, H, W, 3]."""
+        return {name: np.zeros((count, *size, 3), np.uint8) for name, size in self.cameras.items()}
 
     def differences(self, robot: RobotSpec) -> list[str]:
         """Every way in which ``robot`` is not what the weights were trained for."""

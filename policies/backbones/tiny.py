@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
+import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional
@@ -16,6 +17,8 @@ from apprentice.policies import text as words
 from apprentice.policies.layers import feed_forward, merge_heads, split_heads
 from apprentice.policies.prefix import Prefix
 from apprentice.robot.settings import at_least
+
+_AT_A_TIME = 32  # pictures that are shrunk together
 
 
 @dataclass(frozen=True)
@@ -41,6 +44,20 @@ class TinyConfig:
     def shrink(self, height: int, width: int) -> int:
         """How many pixels one way become one."""
         return -(-max(height, width) // self.largest)
+
+    @torch.no_grad()
+    def seen(self, images: np.ndarray) -> np.ndarray:
+        """See :class:`~apprentice.policies.prefix.Backbone`; what was shrunk is not shrunk again."""
+        count, height, width, _ = images.shape
+        factor = self.shrink(height, width)
+        if factor == 1:
+            return images
+        small = np.empty((count, height // factor, width // factor, 3), np.uint8)
+        for first in range(0, count, _AT_A_TIME):
+            part = torch.from_numpy(np.array(images[first : first + _AT_A_TIME])).permute(0, 3, 1, 2)
+            mean = functional.avg_pool2d(part.float(), factor).round().to(torch.uint8)
+            small[first : first + _AT_A_TIME] = mean.permute(0, 2, 3, 1).numpy()
+        return small
 
     def cells(self, height: int, width: int) -> int:
         """Tokens of a picture."""
@@ -145,7 +162,7 @@ class TinyBackbone(nn.Module):
         tokens = [embedded + self.word_position, self.state(state)[:, None]]
         for name, stem in self.stems.items():
             image = images[name].permute(0, 3, 1, 2).to(state.dtype) / 127.5 - 1.0
-            factor = self.config.shrink(*self.cameras[name])
+            factor = self.config.shrink(*image.shape[2:])
             if factor > 1:
                 image = functional.avg_pool2d(image, factor)
             tokens.append(stem(image.contiguous(), instruction) + self.place[name])

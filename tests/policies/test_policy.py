@@ -77,6 +77,15 @@ def test_large_pictures_are_seen_smaller():
         seen = Observation(0.0, {'front': picture}, np.zeros(7, np.float32), 'pick up the red cube')
         acted[factor] = policies[factor].act(seen, torch.Generator().manual_seed(0))
     np.testing.assert_allclose(acted[1], acted[5], atol=1e-4)
+    # what is kept of them to learn from
+    kept = config.seen(pictures[5][None].repeat(40, 0))
+    np.testing.assert_array_equal(kept, pictures[1][None].repeat(40, 0))
+    assert config.seen(kept) is kept
+    whole, small = (
+        policies[5].encode(Inputs({'front': torch.from_numpy(stack)}, torch.zeros(1, 7), ['pick']))
+        for stack in (pictures[5][None], pictures[1][None])
+    )
+    torch.testing.assert_close(whole.pooled, small.pooled, atol=1e-4, rtol=1e-4)
     assert config.backbone.cells(480, 640) == config.backbone.cells(96, 128) == 6 * 8
 
 
