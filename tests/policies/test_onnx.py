@@ -26,8 +26,14 @@ for package in ('onnx', 'onnxruntime'):
     pytest.importorskip(package, reason=f"{package} is missing: pip install 'apprentice[onnx]'")
 
 CLOSE = 1e-5
-# grouped queries, rotary positions, clean rows: what large backbones and the mode trained need
-LARGE = replace(CONFIG, expert=ExpertConfig(width=32, layers=3, heads=4, rope_theta=100.0), max_delay=2)
+# grouped queries, rotary positions, clean rows: what large backbones and the mode trained need; and a picture
+# that is shrunk
+LARGE = replace(
+    CONFIG,
+    backbone=replace(CONFIG.backbone, largest=16),
+    expert=ExpertConfig(width=32, layers=3, heads=4, rope_theta=100.0),
+    max_delay=2,
+)
 
 
 @dataclass
