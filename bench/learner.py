@@ -5,14 +5,16 @@ Random transitions, one thread, no GPU. An update draws its batch, steps all net
 Beside the loop runs our default, FlowEdit: an ensemble of critics on chunks whose targets look at all
 candidates; the loop has the same networks, one after the other. Beside the other two runs our SAC with as
 many critics, layers and widths as theirs, one action a step; LeRobot's networks share the first layer, which
-ours has in each. **Nothing is said about how well they learn.**
+ours has in each. Rows with bfloat16 compute products in half the bits: ours those between hidden layers, by
+its setting ``critic.precision``; the peers in ``torch.autocast``, which they do not offer themselves.
+**Nothing is said about how well they learn.**
 """
 
 from __future__ import annotations
 
 import argparse
 import copy
-from typing import Any
+from typing import Any, Literal
 
 from apprentice.bench.measure import numbers, timed
 from apprentice.bench.runner import OURS, SHIPPED, TUNED, Case, Contestant, Ratio
@@ -34,6 +36,7 @@ def cases(args: argparse.Namespace) -> list[Case]:
     threads = {'OMP_NUM_THREADS': str(args.threads), 'MKL_NUM_THREADS': str(args.threads)}
     common = {'batch': args.batch, 'feature': args.feature, 'width': args.width, 'seconds': args.seconds}
     chunks = common | {'members': args.members, 'candidates': args.candidates}
+    half = {'precision': 'bfloat16'}
 
     def ours(name: str, function: str, parameters: dict[str, Any]) -> Contestant:
         kind = SHIPPED if function == 'loop' else OURS
@@ -50,8 +53,12 @@ def cases(args: argparse.Namespace) -> list[Case]:
         Case(
             chunk_title,
             'updates/s',
-            [ours('plain loop', 'loop', chunks), ours('our core', 'core', chunks)],
-            [Ratio('our core', 'plain loop', 0.9)],
+            [
+                ours('plain loop', 'loop', chunks),
+                ours('our core', 'core', chunks),
+                ours('our core, bfloat16', 'core', chunks | half),
+            ],
+            [Ratio('our core', 'plain loop', 0.9), Ratio('our core, bfloat16', 'our core')],
             note='critics alone, as at 19 of 20 updates; both choose by the mean and take the smallest of 2',
         ),
         Case(
@@ -59,9 +66,15 @@ def cases(args: argparse.Namespace) -> list[Case]:
             'updates/s',
             [
                 peer('Stable-Baselines3', SHIPPED, 'stable_baselines3'),
+                peer('Stable-Baselines3, bfloat16', TUNED, 'stable_baselines3', bfloat16=True),
                 ours('our SAC', 'sac', common | {'like': 'stable_baselines3'}),
+                ours('our SAC, bfloat16', 'sac', common | {'like': 'stable_baselines3'} | half),
             ],
-            [Ratio('our SAC', 'Stable-Baselines3', 1.5)],
+            [
+                Ratio('our SAC', 'Stable-Baselines3', 1.5),
+                Ratio('our SAC, bfloat16', 'Stable-Baselines3', 1.5),
+                Ratio('our SAC, bfloat16', 'Stable-Baselines3, bfloat16'),
+            ],
         ),
         Case(
             sac_title + ', LayerNorm, SiLU, 3 hidden layers',
@@ -69,9 +82,16 @@ def cases(args: argparse.Namespace) -> list[Case]:
             [
                 peer('LeRobot, compiled', SHIPPED, 'lerobot', compiled=True),
                 peer('LeRobot', TUNED, 'lerobot', compiled=False),
+                peer('LeRobot, bfloat16', TUNED, 'lerobot', compiled=False, bfloat16=True),
                 ours('our SAC', 'sac', common | {'like': 'lerobot'}),
+                ours('our SAC, bfloat16', 'sac', common | {'like': 'lerobot'} | half),
             ],
-            [Ratio('our SAC', 'LeRobot, compiled', 1.5), Ratio('our SAC', 'LeRobot', 1.5)],
+            [
+                Ratio('our SAC', 'LeRobot, compiled', 1.5),
+                Ratio('our SAC', 'LeRobot', 1.5),
+                Ratio('our SAC, bfloat16', 'LeRobot', 1.5),
+                Ratio('our SAC, bfloat16', 'LeRobot, bfloat16'),
+            ],
         ),
     ]
 
@@ -102,18 +122,34 @@ def _transitions(feature: int, rows: int, candidates: int) -> Any:
     return lambda size: ChunkBatch(**table.rows(torch.randint(HELD, (size,), generator=g)))
 
 
-def core(batch: int, feature: int, width: int, members: int, candidates: int, seconds: float) -> dict:
+def core(
+    batch: int,
+    feature: int,
+    width: int,
+    members: int,
+    candidates: int,
+    seconds: float,
+    precision: Literal['float32', 'bfloat16'] = 'float32',
+) -> dict:
     """Our row beside the loop: the critic steps of FlowEdit before it edits."""
     from apprentice.learning.rl.base import Sizes
     from apprentice.learning.rl.core import CriticConfig
     from apprentice.learning.rl.flow_edit import FlowEdit, FlowEditConfig
 
-    config = FlowEditConfig(CriticConfig(members, hidden=(width, width)), warm_up=1 << 30)
+    critic = CriticConfig(members, hidden=(width, width), precision=precision)
+    config = FlowEditConfig(critic, warm_up=1 << 30)
     algorithm = FlowEdit(Sizes(feature, ROWS, ACTIONS), config)
     return _measure(algorithm.update, _transitions(feature, ROWS, candidates), batch, seconds)
 
 
-def sac(batch: int, feature: int, width: int, like: str, seconds: float) -> dict:
+def sac(
+    batch: int,
+    feature: int,
+    width: int,
+    like: str,
+    seconds: float,
+    precision: Literal['float32', 'bfloat16'] = 'float32',
+) -> dict:
     """Our row beside a peer's SAC."""
     from apprentice.learning.rl.base import Sizes
     from apprentice.learning.rl.core import CriticConfig
@@ -121,7 +157,7 @@ def sac(batch: int, feature: int, width: int, like: str, seconds: float) -> dict
 
     normed = like == 'lerobot'
     hidden, act = (width,) * (3 if normed else 2), 'silu' if normed else 'relu'
-    critic = CriticConfig(2, 2, hidden=hidden, layer_norm=normed, activation=act)
+    critic = CriticConfig(2, 2, hidden=hidden, layer_norm=normed, activation=act, precision=precision)
     config = RlpdSacConfig(critic, hidden, normed, act, actor_every=1, entropy_backup=True)
     algorithm = RlpdSac(Sizes(feature, 1, ACTIONS), config)
     return _measure(algorithm.update, _transitions(feature, 1, 1), batch, seconds)

@@ -105,7 +105,7 @@ def run(args: argparse.Namespace) -> int:
             mapping,
             ranks,
             lambda readers: tqdm(readers, desc='reading', unit='episode', disable=quiet),
-            config.policy.seen,
+            config.policy.downsample,
         )
         if ranks.first:
             print(f'{counts["episodes"]} of {counts["read"]} episodes are successes and are cloned')

@@ -17,7 +17,7 @@ from apprentice.learning import snapshot
 from apprentice.learning.clone_config import CloneConfig
 from apprentice.learning.dataset import Samples, specify
 from apprentice.learning.distributed import Ranks
-from apprentice.learning.frame_store import as_seen
+from apprentice.learning.frame_store import downsampled
 from apprentice.learning.loader import Loaded, Loader
 from apprentice.learning.loss_plot import draw_losses
 from apprentice.learning.metrics_file import MetricsFile, read_metrics
@@ -74,7 +74,7 @@ def clone(
     if isinstance(episodes, Samples):
         samples = episodes
     else:
-        samples = Samples.of([as_seen(one, config.policy.seen) for one in episodes], config.horizon)
+        samples = Samples.of([downsampled(one, config.policy.downsample) for one in episodes], config.horizon)
     rows, held_out = samples.split(config.validation, config.seed)
     trainer = _trainer(samples, rows, robot, config, ranks)
     rng = np.random.default_rng(config.seed)

@@ -18,14 +18,13 @@ from apprentice.episodes.sources import MEMORY_SHARE, episode_readers, source_fi
 from apprentice.learning.cache import in_memory, open_cache, rebuilding
 from apprentice.learning.dataset import NO_EPISODES, Samples
 from apprentice.learning.distributed import Ranks
-from apprentice.learning.frame_store import as_seen
+from apprentice.learning.frame_store import Downsample, downsampled, whole
 from apprentice.robot.feature_mapping import FeatureMapping
 from apprentice.robot.spec import RobotSpec
 from apprentice.robot.types import Episode, Outcome
 
 log = logging.getLogger(__name__)
 
-Seen = Callable[[np.ndarray], np.ndarray]
 Readers = Sequence[Callable[[], Episode]]
 _Kept = TypeVar('_Kept', bound=Sequence)
 
@@ -39,7 +38,7 @@ def load_demonstrations(
     mapping: FeatureMapping | None = None,
     ranks: Ranks | None = None,
     watch: Callable[[Readers], Iterable[Callable[[], Episode]]] = iter,
-    seen: Seen = lambda images: images,
+    downsample: Downsample = whole,
 ) -> tuple[Samples, dict[str, int]]:
     """The samples of all successes in ``folders`` that are no evaluations, and how many episodes were read
     (``read``) and are cloned (``episodes``).
@@ -53,7 +52,7 @@ def load_demonstrations(
         mapping: of LeRobot datasets.
         ranks: processes that train together; the first one reads. All must see the folder of the cache.
         watch: passes the readers on, e.g. with a progress bar.
-        seen: pictures uint8 [T, H, W, 3] to those that are kept, e.g. as small as a backbone sees them.
+        downsample: pictures to those that are kept, e.g. as small as a backbone looks at.
 
     Raises ValueError without a success, EpisodeFileError for episodes that do not fit the robot.
     """
@@ -61,12 +60,12 @@ def load_demonstrations(
     readers = [read for folder in folders for read in episode_readers(folder, robot, mapping)]
     if not readers:
         raise ValueError(f'no episodes in {", ".join(map(str, folders))}; run `apprentice demonstrate` first')
-    key = source_key(folders, robot, horizon, mapping, seen)
+    key = source_key(folders, robot, horizon, mapping, downsample)
     place, asked = Path(cache or spill), bool(cache) or ranks.world > 1
     found = open_cache(place, key)
     ranks.wait()  # nobody replaces it before everybody looked
     if found is None and ranks.first:
-        found = _read(watch(readers), horizon, place, asked, key, seen)
+        found = _read(watch(readers), horizon, place, asked, key, downsample)
     ranks.wait()
     if found is None:
         found = open_cache(place, key)
@@ -83,10 +82,14 @@ def source_key(
     robot: RobotSpec,
     horizon: int,
     mapping: FeatureMapping | None = None,
-    seen: Seen = lambda images: images,
+    downsample: Downsample = whole,
 ) -> str:
-    """Hash over names, sizes and times of the files, over robot, horizon, mapping and sizes of pictures."""
-    pictures = [seen(np.zeros((1, c.height, c.width, 3), np.uint8)).shape for c in robot.cameras]
+    """Hash over names, sizes and times of the files, over robot, horizon, mapping and what
+    becomes of a picture."""
+    pictures = []
+    for camera in robot.cameras:
+        noise = np.random.default_rng(0).integers(0, 256, (1, camera.height, camera.width, 3), np.uint8)
+        pictures.append(hashlib.sha256(downsample(noise).tobytes()).hexdigest())
     files = []
     for folder in folders:
         for path in source_files(folder):
@@ -102,7 +105,7 @@ def _read(
     place: Path,
     asked: bool,
     key: str,
-    seen: Seen = lambda images: images,
+    downsample: Downsample = whole,
 ) -> tuple[Samples, dict[str, int]]:
     read = 0
 
@@ -112,7 +115,7 @@ def _read(
             episode = reader()
             read += 1
             if episode.outcome == Outcome.SUCCESS and not episode.eval_only:
-                yield as_seen(episode, seen)
+                yield downsampled(episode, downsample)
 
     episodes, kept, complete = successes(), [], False
     if not asked:

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import logging
-from collections import deque
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
@@ -64,14 +63,15 @@ class Experience:
             advantage,
             self.pipeline,
             self.online.weigh if self.online else None,
-            {name: policy.config.seen(one).shape[1:3] for name, one in policy.spec.black(1).items()},
+            {n: policy.config.downsample(one).shape[1:3] for n, one in policy.spec.blank_images(1).items()},
         )
         self.obedience = Obedience()
 
     def show(self, episodes: Iterable[Episode], progress: Callable[[int], None] = lambda n: None) -> int:
         """Add demonstrations; returns how many were usable."""
-        usable, last = list[Episode](), deque[Episode]()
-        episodes, held_out = iter(episodes), self.config.probe.held_out
+        usable = list[Episode]()
+        whole: list[Episode | None] = []  # a few steps of each, as those will be that are acted on
+        episodes, probe = iter(episodes), self.config.probe
         while True:
             try:
                 episode = next(episodes, None)
@@ -82,19 +82,22 @@ class Experience:
             except (UnusableEpisode, EpisodeFileError, RewardModelError) as error:
                 log.warning('demonstration skipped: %s', error)
                 continue
-            last.append(episode)  # its pictures whole, as those are that will be acted on
-            if len(last) > held_out:
-                self._probe.add(last.popleft(), demonstration=True)
-        if len(last) == len(usable) and last:  # something must be learned from
-            self._probe.add(last.popleft(), demonstration=True)
+            whole.append(self._probe.thinned(episode))
+            spare = len(whole) - 1 - probe.held_out
+            if spare >= probe.observations:  # each gives one at least
+                whole[spare] = None
         if self.online is not None and usable:
             self.online.fit(usable)
         self._look_for_alarms()
-        for episode in last:
-            self._probe.add(episode, held_out=True)
-        learned = len(usable) - len(last)
-        for count, episode in enumerate(usable[:learned], 1):
-            self._learn_of(episode, demonstration=True)
+        learned = len(usable) - min(probe.held_out, max(len(usable) - 1, 0))
+        for kept, steps in zip(usable[learned:], whole[learned:]):
+            self._probe.hold_out(kept)
+            if steps is not None:
+                self._probe.add(steps, demonstration=True)
+        for count, (kept, steps) in enumerate(zip(usable[:learned], whole), 1):
+            if steps is not None:
+                self._probe.add(steps, demonstration=True)
+            self._learn_of(kept, demonstration=True)
             progress(count)
         return learned
 

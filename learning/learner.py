@@ -75,7 +75,7 @@ class Learner:
         self.fleet = Fleet(robots or {'': self.run_dir}, self.config.fleet)
         self.admission = Admission(self.store, self._starter, self.algorithm, self.config.probe)
         alarms, probe = self.run_dir / 'alarms.jsonl', self.admission.probe
-        frames = FrameStore(self.run_dir, policy.config.seen)
+        frames = FrameStore(self.run_dir, policy.config.downsample, self.ranks.world)
         self.experience = Experience(policy, self.config, seed, probe, alarms, frames, self.ranks.first)
         self.replay, self.online = self.experience.replay, self.experience.online
         self.preference, self.obedience = self.experience.preference, self.experience.obedience

@@ -85,7 +85,8 @@ class PracticeConfig:
         starts: different starts to learn from.
         seed: of the starts, the people, the judge and the noise.
         person: who takes over; None: nobody.
-        people_until: episodes after which they go and nobody helps any more; 0: they stay.
+        people_until: episodes after which they go and nobody helps any more, counted in whole groups; 0: they
+            stay. Where episodes begin is proposed as before.
         guidance: when help is advised, and where episodes begin; None: starts are drawn, and the person is on
             their own.
         judge: in place of a reward model.

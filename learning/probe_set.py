@@ -123,33 +123,43 @@ class ProbeSet:
     def __len__(self) -> int:
         return len(self.observations)
 
-    def add(self, episode: Episode, held_out: bool = False, demonstration: bool = False) -> bool:
+    def hold_out(self, episode: Episode) -> None:
+        """Ask for the loss on a demonstration, too. Do not learn from it."""
+        if self._loss is not None and self.config.loss_factor:
+            self._held_out.append(Chunks.of(episode, self.spec.horizon))
+            self._forget()
+
+    def thinned(self, episode: Episode) -> Episode:
+        """The steps of an episode that :meth:`add` would take."""
+        rows = self._rows(episode)
+        arrays = {n: v[rows] for n, v in vars(episode).items() if isinstance(v, np.ndarray)}
+        return replace(episode, images={n: s[rows] for n, s in episode.images.items()}, rewards=[], **arrays)
+
+    def _rows(self, episode: Episode) -> np.ndarray:
+        fine = np.flatnonzero(np.isfinite(episode.state).all(1))
+        count = min(self.config.rows_per_episode, self.config.observations) if len(fine) else 0
+        return np.unique(fine[np.linspace(0, len(fine) - 1, count).astype(int)])
+
+    def add(self, episode: Episode, demonstration: bool = False) -> bool:
         """Take observations of an episode while there is room; returns whether any was taken.
 
         Which are taken does not depend on whether demonstrations come first or, after a restart, last.
 
         Args:
-            held_out: a demonstration whose steps are also those of the loss. Do not learn from it.
             demonstration: it makes room for itself: online observations go, the last ones first.
         """
-        config = self.config
-        if held_out and self._loss is not None and config.loss_factor:
-            self._held_out.append(Chunks.of(episode, self.spec.horizon))
-            self._forget()
-        shown = demonstration or held_out
-        if not shown and episode.episode_id in self._online:
+        if not demonstration and episode.episode_id in self._online:
             return False
-        room = config.observations - len(self._shown if shown else self.observations)
-        fine = np.flatnonzero(np.isfinite(episode.state).all(1))
-        count = min(config.rows_per_episode, config.observations)
-        if room <= 0 or count <= 0 or not len(fine):
+        room = self.config.observations - len(self._shown if demonstration else self.observations)
+        rows = self._rows(episode)
+        if room <= 0 or not len(rows):
             return False
         taken = []
-        for row in np.unique(fine[np.linspace(0, len(fine) - 1, count).astype(int)])[:room]:
+        for row in rows[:room]:
             images = {name: np.array(episode.images[name][row]) for name in self.spec.cameras}
             state = np.asarray(episode.state[row], np.float64)
             taken.append(Observation(float(episode.stamps[row]), images, state, episode.task))
-        if shown:
+        if demonstration:
             self._shown += taken
             self._displace()
         else:

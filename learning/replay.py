@@ -52,7 +52,7 @@ class Replay:
         intervention_share: share of that human part drawn from interventions, once there are any.
         rewards: calibrates and shapes what the reward models measured; None: their progress as it is.
         weigh: an episode -> weight of every step; default: by ``advantage`` and ``rewards``.
-        seen: camera -> (height, width) of pictures as the backbone sees them, which are taken as well.
+        smaller: camera -> (height, width) of downsampled pictures, which are taken as well.
 
     Attributes:
         shares: robot -> share of what is drawn of the online episodes, whose ids then begin with the robot
@@ -70,7 +70,7 @@ class Replay:
         advantage: AdvantageConfig | None = None,
         rewards: RewardPipeline | None = None,
         weigh: Callable[[Episode], np.ndarray] | None = None,
-        seen: Mapping[str, tuple[int, int]] | None = None,
+        smaller: Mapping[str, tuple[int, int]] | None = None,
     ):
         if rewards is not None:
             check_shaping(rewards)
@@ -78,7 +78,7 @@ class Replay:
         self._human_share, self._intervention_share = human_share, intervention_share
         self.advantage, self._rewards = advantage or AdvantageConfig(), rewards
         self._weigh = weigh or self._step_weights
-        self._seen = seen or {}
+        self._smaller = smaller or {}
         self.models: set[str] = set()  # whose progress was in the episodes
         self._demonstrations: dict[str, _Entry] = {}
         self._online: dict[str, _Entry] = {}
@@ -195,7 +195,7 @@ class Replay:
             )
         for camera, size in self.spec.cameras.items():
             found = episode.images[camera].shape[1:3] if camera in episode.images else None
-            if found is None or found not in (size, self._seen.get(camera)):
+            if found is None or found not in (size, self._smaller.get(camera)):
                 raise UnusableEpisode(f'{name} has no camera {camera!r} of {size}')
         return self._usable(episode)
 

@@ -82,7 +82,8 @@ def write_settings(config: Plain, path: Path, command: str = '') -> None:
 
 
 # what runs did that were begun before there was a setting
-_BEFORE = {'algorithm.state_noise': 0.0}
+# (pictures of up to 128 pixels are the same either way; of others the data differs)
+_BEFORE = {'algorithm.state_noise': 0.0, 'policy.backbone.max_side': 128}
 
 
 def differences(mine: Mapping[str, Any], theirs: Mapping[str, Any], but: Sequence[str] = ()) -> list[str]:

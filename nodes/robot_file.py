@@ -53,5 +53,5 @@ def task_duration(spec: RobotSpec) -> float:
 
     try:
         return float(load_task(str(simulator['task'])).max_duration_s)
-    except (ValueError, ImportError) as error:
+    except (ValueError, ImportError, RuntimeError) as error:  # of MUJOCO_GL, too
         raise StartupError(f'{error}; or set max_duration_s, then the task need not be known here') from error

@@ -12,6 +12,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
+from apprentice.policies.backbones.tiny import TinyConfig
 from apprentice.policies.config import PolicyConfig
 from apprentice.policies.policy import FlowPolicy
 from apprentice.policies.shared_tensors import again, once
@@ -101,7 +102,8 @@ def load(
                 + ('; it is an ONNX export, use runtime onnx' if 'onnx' in str(manifest['format']) else '')
             )
         recorded = manifest['weights_sha256']
-        spec, config = PolicySpec.from_dict(manifest['spec']), PolicyConfig.from_dict(manifest['config'])
+        spec = PolicySpec.from_dict(manifest['spec'])
+        config = PolicyConfig.from_dict(_as_then(manifest['config']))
     except SettingsError as error:
         raise CheckpointError(
             f'{manifest_path}: {error}; it was written by another version of apprentice'
@@ -125,6 +127,14 @@ def load(
     except (RuntimeError, KeyError) as error:
         raise CheckpointError(f'{folder}: weights do not fit their own configuration: {error}') from error
     return policy.eval(), manifest
+
+
+def _as_then(config: dict[str, Any]) -> dict[str, Any]:
+    """An architecture as it was meant when it was stored, before there was a setting."""
+    backbone = config.get('backbone', {})
+    if backbone.get('part', TinyConfig.part) == TinyConfig.part and 'max_side' not in backbone:
+        return {**config, 'backbone': {**backbone, 'max_side': 0}}
+    return config
 
 
 def load_beside(folder: str | Path, manifest: dict[str, Any], name: str) -> Beside | None:

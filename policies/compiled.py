@@ -36,7 +36,7 @@ def load(
     policy, manifest = checkpoint.load(folder, expected_sha256)
     compile_policy(policy.to(device), backend)
     spec, started = policy.spec, time.perf_counter()
-    images = {name: stack[0] for name, stack in spec.black(1).items()}
+    images = {name: stack[0] for name, stack in spec.blank_images(1).items()}
     try:
         policy.act(Observation(0.0, images, spec.state.mean, 'move'), torch.Generator())
     except BackendCompilerFailed as error:

@@ -44,10 +44,10 @@ class PolicyConfig:
         if self.head not in ('flow', 'fast') or (self.head == 'fast' and self.tokens is None):
             raise SettingsError(f'policy.head is {self.head!r}; use flow, or fast with policy.tokens')
 
-    def seen(self, images: np.ndarray) -> np.ndarray:
-        """Pictures uint8 [T, H, W, 3] no larger than the backbone sees them, which it takes as well."""
-        shrink = getattr(self.backbone, 'seen', None)
-        return images if shrink is None else shrink(images)
+    def downsample(self, images: np.ndarray) -> np.ndarray:
+        """Pictures uint8 [T, H, W, 3] no larger than the backbone looks at, which it takes as well."""
+        smaller = getattr(self.backbone, 'downsample', None)
+        return images if smaller is None else smaller(images)
 
     def to_dict(self) -> dict[str, Any]:
         data = {**asdict(self), 'backbone': {'part': self.backbone.part, **asdict(self.backbone)}}

@@ -63,8 +63,8 @@ class Backbone(Protocol):
 
     A class with ``Config``, a frozen dataclass of its sizes whose ``part`` names the class
     (``package.module:Class``); made as ``Class(cameras, state_dim, config)`` with cameras as name ->
-    (height, width). The ``Config`` may have a method ``seen(images)``: pictures uint8 [T, H, W, 3] as small
-    as they are seen, which ``encode`` takes as well. Training keeps no more of large pictures.
+    (height, width). The ``Config`` may have a method ``downsample(images)``: pictures uint8 [T, H, W, 3] as
+    small as the backbone looks at, which ``encode`` takes as well. Training keeps no more of large ones.
 
     Two attributes are optional. ``base`` is for pretrained weights that are not trained and therefore not in
     ``state_dict``: which model it is, with a ``sha256`` over it; checkpoints record and compare it.

@@ -292,7 +292,7 @@ def hello_of(policy: ChunkPolicy, manifest: dict[str, Any], weights: str | Path,
 
 def _blank(policy: ChunkPolicy) -> Act:
     spec = policy.spec
-    images = {name: stack[0] for name, stack in spec.black(1).items()}
+    images = {name: stack[0] for name, stack in spec.blank_images(1).items()}
     return Act(0, 0.0, images, np.array(spec.state.mean), WARM_UP, None, None, 0, None)
 
 

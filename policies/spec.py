@@ -51,7 +51,7 @@ class PolicySpec:
     def dim(self) -> int:
         return len(self.joints)
 
-    def black(self, count: int) -> dict[str, np.ndarray]:
+    def blank_images(self, count: int) -> dict[str, np.ndarray]:
         """``count`` black pictures of every camera, uint8 [count, H, W, 3]."""
         return {name: np.zeros((count, *size, 3), np.uint8) for name, size in self.cameras.items()}
 

@@ -20,7 +20,14 @@ STATE = 'observation.state'
 
 
 def measure(
-    batch: int, feature: int, width: int, actions: int, held: int, seconds: float, compiled: bool
+    batch: int,
+    feature: int,
+    width: int,
+    actions: int,
+    held: int,
+    seconds: float,
+    compiled: bool,
+    bfloat16: bool = False,
 ) -> dict:
     torch.manual_seed(0)
     config = SACConfig(
@@ -46,7 +53,8 @@ def measure(
     def update() -> None:
         drawn = next(batches)
         for name in ('critic', 'actor', 'temperature'):
-            loss = policy.forward(drawn, model=name)[f'loss_{name}']
+            with torch.autocast('cpu', torch.bfloat16, enabled=bfloat16):
+                loss = policy.forward(drawn, model=name)[f'loss_{name}']
             optimizers[name].zero_grad()
             loss.backward()
             torch.nn.utils.clip_grad_norm_(groups[name], config.grad_clip_norm).item()

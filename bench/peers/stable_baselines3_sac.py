@@ -8,6 +8,7 @@ from importlib import metadata
 
 import gymnasium
 import numpy as np
+import torch
 from stable_baselines3 import SAC
 from stable_baselines3.common.logger import Logger
 
@@ -20,7 +21,9 @@ class Spaces(gymnasium.Env):
         self.action_space = gymnasium.spaces.Box(-1, 1, (actions,), np.float32)
 
 
-def measure(batch: int, feature: int, width: int, actions: int, held: int, seconds: float) -> dict:
+def measure(
+    batch: int, feature: int, width: int, actions: int, held: int, seconds: float, bfloat16: bool = False
+) -> dict:
     kwargs = {'net_arch': [width, width]}
     model = SAC('MlpPolicy', Spaces(feature, actions), policy_kwargs=kwargs, buffer_size=held, device='cpu')
     model.set_logger(Logger(None, []))
@@ -29,11 +32,12 @@ def measure(batch: int, feature: int, width: int, actions: int, held: int, secon
         now, then = rng.normal(size=(2, 1, feature))
         action = rng.uniform(-1, 1, (1, actions))
         model.replay_buffer.add(now, then, action, rng.normal(size=1), np.zeros(1), [{}])
-    model.train(3, batch)
-    done, wall, cpu = 0, time.perf_counter(), time.process_time()
-    while time.perf_counter() - wall < seconds:
-        model.train(10, batch)
-        done += 10
+    with torch.autocast('cpu', torch.bfloat16, enabled=bfloat16):
+        model.train(3, batch)
+        done, wall, cpu = 0, time.perf_counter(), time.process_time()
+        while time.perf_counter() - wall < seconds:
+            model.train(10, batch)
+            done += 10
     wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
     return {
         'value': done / wall,

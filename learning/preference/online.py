@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import Any
 
+import numpy as np
 import torch
 
+from apprentice.episodes.lazy_frames import LazyFrames
 from apprentice.learning.preference.dpo import DpoConfig
 from apprentice.learning.preference.flow_dpo import FlowDpo
 from apprentice.learning.preference.interventions import InterventionConfig, InterventionPairs
@@ -87,7 +90,9 @@ class OnlinePreference:
     def _built(self, episode: Episode) -> Pairs:
         reference = self._objective.reference
         shadows = self._shadows or replayed_shadows(reference, self._seed, 'flow')
-        return InterventionPairs(reference.spec, shadows, self.config.pairs).build([episode])
+        pairs = InterventionPairs(reference.spec, shadows, self.config.pairs).build([episode])
+        # pictures stay where the episode has them, and are looked up when they are drawn
+        return replace(pairs, images={n: _at(episode.images[n], pairs.step) for n in pairs.images})
 
     def refer_to(self, policy: FlowPolicy) -> None:
         """Measure preferences against ``policy`` as it is now; what it would have done is planned again."""
@@ -130,3 +135,8 @@ class OnlinePreference:
             self._calls = int(state['calls'])
         except (KeyError, RuntimeError) as error:
             raise ValueError(f'the snapshot holds no preferences of this policy: {error}') from error
+
+
+def _at(stack: Any, rows: np.ndarray) -> LazyFrames:
+    """Pictures of some rows of an episode."""
+    return LazyFrames((len(rows), *stack.shape[1:]), lambda index: np.asarray(stack[rows[index]]))

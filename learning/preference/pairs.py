@@ -10,6 +10,7 @@ from typing import Protocol
 
 import numpy as np
 
+from apprentice.episodes.lazy_frames import join_frames
 from apprentice.robot.types import Episode
 
 
@@ -202,7 +203,7 @@ class Pairs:
             for name in ('state', 'step', 'winner', 'loser', 'valid', 'margin', 'winner_steps', 'loser_steps')
         }
         return cls(
-            images={name: np.concatenate([p.images[name] for p in filled]) for name in filled[0].images},
+            images={name: join_frames([p.images[name] for p in filled]) for name in filled[0].images},
             text=[text for part in filled for text in part.text],
             episode=[name for part in filled for name in part.episode],
             observation=np.concatenate(observation),

@@ -18,7 +18,7 @@ import torch
 from apprentice.learning.advantage import AdvantageConfig
 from apprentice.learning.quarantine import LIMIT
 from apprentice.learning.rl.base import ChunkBatch, Sizes
-from apprentice.learning.rl.cutting import Cut, Cutter, judgement
+from apprentice.learning.rl.cutting import Cut, Cutter, reward_digest
 from apprentice.learning.rl.features import Moments, compose
 from apprentice.learning.rl.table import Table
 from apprentice.learning.rl.windows import StepRewards, WindowConfig
@@ -143,7 +143,7 @@ class ChunkBuffer:
             # nothing is left of it; it stays known, so that it is not counted twice
             none = slice(0, 0), slice(0, 0)
             empty = np.zeros(0, np.int64)
-            self._entries[key] = _Entry(demonstration, *none, empty, empty, judgement(episode))
+            self._entries[key] = _Entry(demonstration, *none, empty, empty, reward_digest(episode))
             return Added(quarantined=made.bad)
         rows = cut.moments()
         moments = self._encoder.moments(episode, rows)
@@ -170,7 +170,7 @@ class ChunkBuffer:
             alive=torch.ones(len(cut), dtype=torch.bool),
             version=torch.full((len(cut),), episode.weights_version, dtype=torch.int64),
         )
-        self._entries[key] = _Entry(demonstration, at, taken, rows, cut.start, judgement(episode))
+        self._entries[key] = _Entry(demonstration, at, taken, rows, cut.start, reward_digest(episode))
         self._pools = self._robot = None
         return Added(len(cut), int(human.sum()), made.bad)
 
@@ -182,7 +182,7 @@ class ChunkBuffer:
         key = (session, episode.episode_id)
         if key not in self._entries:
             raise KeyError(f'{key} was never added; add it first')
-        entry, judged = self._entries[key], judgement(episode)
+        entry, judged = self._entries[key], reward_digest(episode)
         if judged == entry.judged:
             return False
         made = self._cutter.cut(episode)

@@ -117,7 +117,7 @@ class Cutter:
         self._kinds.add(measured)
 
 
-def judgement(episode: Episode) -> str:
+def reward_digest(episode: Episode) -> str:
     """Digest of what its rewards depend on."""
     rewards = sorted(repr(reward) for reward in episode.rewards)
     return hashlib.sha256(repr((episode.outcome, episode.end_cause, rewards)).encode()).hexdigest()

@@ -181,7 +181,7 @@ class FrozenEncoder:
         return count + self.spec.dim + 2
 
     def _pooled_size(self) -> int:
-        zeros = {name: torch.from_numpy(stack) for name, stack in self.spec.black(1).items()}
+        zeros = {name: torch.from_numpy(stack) for name, stack in self.spec.blank_images(1).items()}
         inputs = Inputs(zeros, torch.zeros(1, self.spec.dim), ['']).to(self.policy.device)
         with torch.no_grad():
             return self.policy.encode(inputs).pooled.shape[-1]

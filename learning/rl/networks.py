@@ -46,6 +46,7 @@ class Ensemble(nn.Module):
 
     Attributes:
         together: compute all members in one product; None: by device and size.
+        precision: of the products between hidden layers. What comes in and what is answered stays float32.
     """
 
     def __init__(
@@ -64,6 +65,7 @@ class Ensemble(nn.Module):
             raise ValueError(f'{members} members of hidden layers {hidden}; give at least one of each')
         self.members, self.outputs, self.layer_norm = members, outputs, layer_norm
         self.together: bool | None = None
+        self.precision = torch.float32
         self._act, self._width = activation(act), max(hidden)
 
         def uniform(*shape: int, inputs: int) -> nn.Parameter:
@@ -130,11 +132,15 @@ class Ensemble(nn.Module):
         for i, (weight, bias) in enumerate(zip(weights, biases, strict=True)):
             if self.layer_norm:
                 x = _norm(x, scales[i], shifts[i])
-            x = _linear(self._act(x), weight, bias)
+            last = i == layers - 1
+            x = _linear(self._act(x), weight, bias, torch.float32 if last else self.precision)
         return x
 
 
-def _linear(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
+def _linear(
+    x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor, precision: torch.dtype = torch.float32
+) -> torch.Tensor:
+    x, weight, bias = x.to(precision), weight.to(precision), bias.to(precision)
     if weight.ndim == 2:
         return torch.addmm(bias, x, weight)
     return torch.baddbmm(bias, x if x.ndim == 3 else x.expand(len(weight), -1, -1), weight)

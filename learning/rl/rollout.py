@@ -152,7 +152,7 @@ def collect(
 
 def feature_size(policy: FlowPolicy) -> int:
     """F, numbers of a feature: found by encoding an empty picture, whatever the backbone."""
-    cameras = {name: torch.from_numpy(stack) for name, stack in policy.spec.black(1).items()}
+    cameras = {name: torch.from_numpy(stack) for name, stack in policy.spec.blank_images(1).items()}
     state = policy.state_mean.cpu()[None]
     with torch.no_grad():
         prefix = policy.encode(Inputs(cameras, state, ['wait']).to(policy.device))

@@ -18,7 +18,7 @@ from apprentice.policies.layers import feed_forward, merge_heads, split_heads
 from apprentice.policies.prefix import Prefix
 from apprentice.robot.settings import at_least
 
-_AT_A_TIME = 32  # pictures that are shrunk together
+_AT_A_TIME = 32  # pictures that are downsampled together
 
 
 @dataclass(frozen=True)
@@ -27,8 +27,9 @@ class TinyConfig:
 
     Attributes:
         channels: the stages of the image stem: patches of 4 x 4 pixels, then convolutions of stride 2.
-        largest: pixels of the longer side that is seen; larger pictures are shrunk by a whole number first.
-            A token is 16 x 16 pixels of what is seen, and all tokens attend to all.
+        max_side: pixels of the longer side of a picture; a larger one is downsampled by a whole number first.
+            A token is 16 x 16 pixels of what is left, and all tokens attend to all. 0: never, as in policies
+            that were stored before this was a setting.
     """
 
     part: ClassVar[str] = 'apprentice.policies.backbones.tiny:TinyBackbone'
@@ -36,18 +37,18 @@ class TinyConfig:
     layers: int = 2
     heads: int = 4
     channels: tuple[int, ...] = (48, 64, 96)
-    largest: int = 128
+    max_side: int = 128
 
     def __post_init__(self) -> None:
-        at_least(self, 4, 'largest')
+        at_least(self, 0, 'max_side')
 
     def shrink(self, height: int, width: int) -> int:
         """How many pixels one way become one."""
-        return -(-max(height, width) // self.largest)
+        return -(-max(height, width) // self.max_side) if self.max_side else 1
 
     @torch.no_grad()
-    def seen(self, images: np.ndarray) -> np.ndarray:
-        """See :class:`~apprentice.policies.prefix.Backbone`; what was shrunk is not shrunk again."""
+    def downsample(self, images: np.ndarray) -> np.ndarray:
+        """See :class:`~apprentice.policies.prefix.Backbone`; pictures that are small enough stay so."""
         count, height, width, _ = images.shape
         factor = self.shrink(height, width)
         if factor == 1:
@@ -115,9 +116,10 @@ class TinyBackbone(nn.Module):
     """Tokens: one per word, one for the state, a grid per camera.
 
     Args:
-        cameras: name -> (height, width), at least 4 pixels each way as it is seen; what is no multiple of 4
-            is cut off.
+        cameras: name -> (height, width); of what is no multiple of 4 the rest is cut off.
         state_dim: size of the state vector.
+
+    Raises ValueError for a camera of which fewer than 4 pixels are left one way.
     """
 
     Config = TinyConfig
@@ -126,6 +128,12 @@ class TinyBackbone(nn.Module):
         super().__init__()
         self.config, self.cameras = config, cameras
         width = config.width
+        for name, size in cameras.items():
+            if min(size) // config.shrink(*size) < 4:
+                raise ValueError(
+                    f'camera {name!r} has pictures of {size} pixels, of which fewer than 4 are left one way; '
+                    f'give policy.backbone.max_side more than {config.max_side}, or larger pictures'
+                )
         self.words = nn.Embedding(words.BUCKETS, width, padding_idx=0)
         self.word_position = nn.Parameter(torch.randn(words.LENGTH, width) * 0.02)
         self.state = nn.Sequential(nn.Linear(state_dim, width), nn.GELU(), nn.Linear(width, width))

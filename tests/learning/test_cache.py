@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import logging
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -156,6 +157,41 @@ def test_images_that_are_decoded_when_used_go_to_the_disk(tmp_path):
     assert sum(decoded) == 2 * (10 + 11)  # each once
     assert mapped(samples)
     assert_same(plain, samples)
+
+
+def test_of_large_pictures_small_ones_are_kept_decoded_or_not(tmp_path):
+    """Also where a lazy episode follows one in memory, and with the same digest: a killed training goes on."""
+    first, second = make_episodes(2)
+
+    def lazy(episode):
+        images = {name: LazyFrames(s.shape, lambda rows, s=s: s[rows]) for name, s in episode.images.items()}
+        return replace(episode, images=images)
+
+    def half(images):
+        return images[:, ::2, ::2]
+
+    def read(name, *episodes):
+        readers = [lambda e=e: e for e in episodes]
+        return demonstrations._read(readers, HORIZON, tmp_path / name, False, 'key', half)[0]
+
+    plain, mixed = read('plain', first, second), read('mixed', first, lazy(second))
+    assert mapped(mixed)
+    assert not mapped(plain)
+    assert_same(plain, mixed)
+    assert plain.digest() == mixed.digest() != Samples.of([first, second], HORIZON).digest()
+
+
+def test_a_cache_of_other_pictures_is_built_again(logs):
+    keys = [
+        demonstrations.source_key([logs], ROBOT, HORIZON, None, downsample)
+        for downsample in (
+            demonstrations.whole,
+            lambda images: images[:, ::-1],
+            lambda images: images[:, ::2],
+        )
+    ]
+    assert len(set(keys)) == 3
+    assert keys[0] == demonstrations.source_key([logs], ROBOT, HORIZON)
 
 
 def test_a_folder_with_something_else_is_not_replaced(logs, tmp_path):

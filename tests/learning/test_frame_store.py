@@ -12,6 +12,7 @@ import pytest
 import torch
 from clone_rig import ALGORITHM, ROBOT, SMALL, make_episode
 
+from apprentice.episodes.lazy_frames import LazyFrames
 from apprentice.learning import frame_store
 from apprentice.learning.dataset import policy_spec
 from apprentice.learning.frame_store import FrameStore
@@ -24,7 +25,8 @@ from apprentice.robot.types import Outcome
 
 
 def mapped(episode) -> bool:
-    return all(isinstance(stack.base, np.memmap) for stack in episode.images.values())
+    """Whether the pictures are in mapped files: numbers of a tensor, which nothing else here makes."""
+    return all(stack.base is not None for stack in episode.images.values())
 
 
 def size(episode) -> int:
@@ -51,29 +53,36 @@ def test_what_takes_too_much_memory_goes_to_a_file_without_a_name(tmp_path, capl
     assert store.in_memory == 2 * size(first)
 
 
-def open_files(folder) -> int:
-    """Of this process, by what is mapped."""
+def test_the_disk_is_free_again_when_nobody_holds_the_episode(tmp_path):
+    store, descriptors = FrameStore(tmp_path, limit=0), len(os.listdir('/proc/self/fd'))
+    kept = [store.keep(make_episode(i)) for i in range(20)]
+    assert mapped_files(tmp_path) == sum(len(each.images) for each in kept)
+    assert len(os.listdir('/proc/self/fd')) == descriptors  # a process may have 1024
+    del kept
+    gc.collect()
+    assert mapped_files(tmp_path) == 0
+
+
+def mapped_files(folder) -> int:
+    """Files without a name of a folder that this process has mapped."""
     with open('/proc/self/maps') as maps:
         return sum(str(folder) in line and 'deleted' in line for line in maps)
 
 
-def test_the_disk_is_free_again_when_nobody_holds_the_episode(tmp_path):
-    store, episode = FrameStore(tmp_path, limit=0), make_episode(0)
-    kept, descriptors = store.keep(episode), len(os.listdir('/proc/self/fd'))
-    assert open_files(tmp_path) == len(episode.images)
-    store.keep(make_episode(1))
-    assert len(os.listdir('/proc/self/fd')) == descriptors  # of a thousand episodes none stays open
-    del kept
-    gc.collect()
-    assert open_files(tmp_path) == 0
+def test_pictures_that_are_decoded_when_used_stay_so_and_are_downsampled_then(tmp_path):
+    episode, decoded = make_episode(0), []
 
+    def lazy(stack):
+        return LazyFrames(stack.shape, lambda rows: decoded.append(len(rows)) or stack[rows])
 
-def test_pictures_of_a_file_or_decoded_when_used_stay_as_they_are(tmp_path):
-    store = FrameStore(tmp_path, limit=0)
-    kept = store.keep(make_episode(0))
-    assert store.keep(kept).images == kept.images
-    lazy = replace(kept, images={name: memoryview(stack) for name, stack in kept.images.items()})
-    assert store.keep(lazy).images == lazy.images
+    images = {name: lazy(stack) for name, stack in episode.images.items()}
+    store = FrameStore(tmp_path, lambda stack: stack[:, ::2, ::4], limit=0)
+    kept = store.keep(replace(episode, images=images))
+    assert not decoded
+    for name, stack in episode.images.items():
+        assert kept.images[name].shape == stack[:, ::2, ::4].shape
+        np.testing.assert_array_equal(kept.images[name][2:5], stack[2:5, ::2, ::4])
+    assert set(decoded) == {3}
 
 
 def test_a_full_disk_is_said_with_a_remedy(tmp_path, monkeypatch):
@@ -101,13 +110,19 @@ def test_of_large_pictures_a_learner_keeps_what_its_policy_sees(tmp_path):
     assert learner.show(episodes[:3]) == 2
     assert learner.take(episodes[3])
     assert learner.take(replace(episodes[3], outcome=Outcome.FAILURE))
+    assert learner.replay._online[episodes[3].episode_id].episode.outcome == Outcome.FAILURE
     assert learner.take(episodes[4])
     assert np.isfinite([learner.update()['loss'] for _ in range(8)]).all()
     assert learner.publish() is not None
     held = [entry.chunks for entry in learner.replay._entries()]
     assert {stack.shape[1:] for chunks in held for stack in chunks.images.values()} == {(66, 100, 3)}
-    seen = [image.shape for one in learner.admission.probe.observations for image in one.images.values()]
+    probe = learner.admission.probe
+    seen = [image.shape for one in probe.observations for image in one.images.values()]
     assert set(seen) == {(200, 300, 3)}
+    # what is not learned from is asked about first, and its loss is that of what training would see
+    np.testing.assert_array_equal(probe.observations[0].state, episodes[2].state[0])
+    (held_out,) = probe._held_out
+    assert {stack.shape[1:] for stack in held_out.images.values()} == {(66, 100, 3)}
 
 
 def large(episode, robot):

@@ -10,6 +10,7 @@ import torch
 from clone_rig import ALGORITHM, ROBOT, SMALL, make_episode
 
 from apprentice.episodes.episode_writer import write_episode
+from apprentice.episodes.lazy_frames import LazyFrames
 from apprentice.learning.advantage import AdvantageConfig
 from apprentice.learning.dataset import policy_spec
 from apprentice.learning.learner import Learner, LearnerConfig
@@ -211,6 +212,20 @@ def test_what_was_not_judged_stays_so_until_the_refresh(starter):
     np.testing.assert_array_equal(again.weigh(alone(10)), before)
     again.refresh(policy)
     assert np.abs(again.weigh(alone(10)) - before).max() > 1e-6
+
+
+def test_pairs_look_pictures_up_where_the_episode_has_them(starter):
+    policy, _ = checkpoint.load(starter)
+    live, episode = OnlinePreference(policy, PREFERENCE), mixed(10)
+    assert live.add(episode) > 0
+    assert live.add(mixed(11)) > 0
+    while live._all is None:
+        live.loss(policy)
+    assert len(live._all) == len(live)
+    for pairs in (live._pairs['e10'], live._all):
+        for name, stack in episode.images.items():
+            assert isinstance(pairs.images[name], LazyFrames)
+            np.testing.assert_array_equal(pairs.images[name][[0]], stack[pairs.step[[0]]])
 
 
 def test_losers_are_planned_by_the_present_reference(starter):

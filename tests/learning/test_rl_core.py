@@ -11,6 +11,7 @@ from torch.nn import functional
 
 from apprentice.learning.rl.base import Sizes, make
 from apprentice.learning.rl.core import CriticConfig, Critics, backup
+from apprentice.learning.rl.flow_edit import FlowEdit, FlowEditConfig
 from apprentice.learning.rl.networks import Ensemble, perceptron, single
 
 ALGORITHMS = [
@@ -63,6 +64,32 @@ def test_members_are_perceptrons(layer_norm, together, count):
         assert torch.allclose(values[i], x[..., 0], atol=1e-5)
     some = ensemble(feature, action, torch.tensor([2, 0]))
     assert torch.allclose(some, values[[2, 0]], atol=1e-6)
+
+
+@pytest.mark.parametrize('together', [True, False])
+@pytest.mark.parametrize('layer_norm', [True, False])
+def test_hidden_products_in_half_the_bits(layer_norm, together):
+    g = torch.Generator().manual_seed(0)
+    ensemble = Ensemble(3, 8, 6, (64, 64, 64), layer_norm=layer_norm, generator=g)
+    ensemble.together = together
+    feature, action = torch.randn(50, 8, generator=g), torch.randn(50, 4, 6, generator=g)
+    exact = ensemble(feature, action)
+    ensemble.precision = torch.bfloat16
+    rounded = ensemble(feature, action)
+    assert rounded.dtype == torch.float32
+    off = float((rounded - exact).detach().abs().max() / exact.detach().std())
+    assert 1e-4 < off < 0.05
+    rounded.sum().backward()
+    assert all(each.grad is not None and each.grad.dtype == torch.float32 for each in ensemble.parameters())
+
+
+def test_the_precision_is_that_of_all_networks():
+    with pytest.raises(ValueError, match=r"precision is 'half'; use one of \['float32', 'bfloat16'\]"):
+        CriticConfig(precision='half')
+    algorithm = FlowEdit(BANDIT, FlowEditConfig(CriticConfig(precision='bfloat16')))
+    networks = (algorithm.critics.online, algorithm.critics.target, algorithm.editor)
+    assert {network.precision for network in networks} == {torch.bfloat16}
+    assert {tensor.dtype for n, tensor in algorithm.state_dict().items() if 'module' in n} == {torch.float32}
 
 
 def test_a_perceptron_has_outputs():

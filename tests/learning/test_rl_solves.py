@@ -43,10 +43,11 @@ def unseen(seed: int, size: int = 200):
     return bandit(size, torch.Generator().manual_seed(900 + seed))
 
 
+@pytest.mark.parametrize('precision', ['float32', 'bfloat16'])
 @pytest.mark.parametrize('seed', SEEDS)
-def test_critics_find_the_values_of_a_chain(seed):
+def test_critics_find_the_values_of_a_chain(seed, precision):
     """Known: gamma^4, gamma^2 and 1 for going on, 0 for giving up, two rows a chunk."""
-    algorithm = QChunking(CHAIN, QChunkingConfig(critic()), seed)
+    algorithm = QChunking(CHAIN, QChunkingConfig(critic(precision=precision)), seed)
     train(algorithm, chain, 400, seed, 64)
     plans = torch.tensor([1.0, -1.0])[None, :, None, None].expand(3, 2, 2, 1)
     values = algorithm.critics.values(torch.eye(3), plans).mean(0)
@@ -70,13 +71,14 @@ def test_q_chunking_takes_the_best_candidate(seed):
     assert float(reward.mean()) > 0.8
 
 
+@pytest.mark.parametrize('precision', ['float32', 'bfloat16'])
 @pytest.mark.parametrize('seed', SEEDS)
-def test_edits_reach_what_no_candidate_is(seed):
+def test_edits_reach_what_no_candidate_is(seed, precision):
     """Known: candidates at 1 and -1, best chunk 1.3 times the side. The best candidate is worth 0.91,
     the best edit of at most 0.4 is worth 1."""
     config = FlowEditConfig(
-        critic(), 0, scale=0.4, hidden=(32, 32), learning_rate=2e-3, edit_every=1, warm_up=100, near=0.02,
-        near_end=0.0, near_updates=200,
+        critic(precision=precision), 0, scale=0.4, hidden=(32, 32), learning_rate=2e-3, edit_every=1,
+        warm_up=100, near=0.02, near_end=0.0, near_updates=200,
     )  # fmt: skip
 
     def problem(size, g):

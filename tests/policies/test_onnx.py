@@ -30,7 +30,7 @@ CLOSE = 1e-5
 # that is shrunk
 LARGE = replace(
     CONFIG,
-    backbone=replace(CONFIG.backbone, largest=16),
+    backbone=replace(CONFIG.backbone, max_side=16),
     expert=ExpertConfig(width=32, layers=3, heads=4, rope_theta=100.0),
     max_delay=2,
 )

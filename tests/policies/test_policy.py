@@ -54,6 +54,29 @@ def inputs(batch: int = 3, text: str = 'pick up the red cube') -> Inputs:
     return Inputs(images, torch.randn(batch, 7, generator=g), [text] * batch)
 
 
+def test_a_policy_stored_before_pictures_were_downsampled_loads_as_it_was(tmp_path):
+    spec = replace(make_spec(), cameras={'front': (200, 300)})
+    config = PolicyConfig(backbone=TinyConfig(width=32, layers=1, heads=2, max_side=0))
+    torch.manual_seed(0)
+    policy = FlowPolicy(spec, config).eval()
+    checkpoint.save(policy, tmp_path / 'old')
+    manifest = json.loads((tmp_path / 'old' / checkpoint.MANIFEST).read_text())
+    del manifest['config']['backbone']['max_side']
+    (tmp_path / 'old' / checkpoint.MANIFEST).write_text(json.dumps(manifest))
+    loaded, _ = checkpoint.load(tmp_path / 'old')
+    assert loaded.config == config
+    picture = np.random.default_rng(0).integers(0, 255, (200, 300, 3), dtype=np.uint8)
+    seen = Observation(0.0, {'front': picture}, np.zeros(7, np.float32), 'pick up the red cube')
+    found, expected = (p.act(seen, torch.Generator().manual_seed(0)) for p in (loaded, policy))
+    np.testing.assert_array_equal(found, expected)
+
+
+def test_a_picture_of_which_nothing_would_be_left_is_refused():
+    spec = replace(make_spec(), cameras={'front': (12, 640)})
+    with pytest.raises(ValueError, match=r"'front'.*give policy.backbone.max_side more than 128"):
+        FlowPolicy(spec)
+
+
 @pytest.mark.parametrize('size', [(84, 84), (45, 61), (120, 160), (4, 4)])
 def test_pictures_of_any_size(size):
     spec = replace(make_spec(), cameras={'front': size})
@@ -78,9 +101,9 @@ def test_large_pictures_are_seen_smaller():
         acted[factor] = policies[factor].act(seen, torch.Generator().manual_seed(0))
     np.testing.assert_allclose(acted[1], acted[5], atol=1e-4)
     # what is kept of them to learn from
-    kept = config.seen(pictures[5][None].repeat(40, 0))
+    kept = config.downsample(pictures[5][None].repeat(40, 0))
     np.testing.assert_array_equal(kept, pictures[1][None].repeat(40, 0))
-    assert config.seen(kept) is kept
+    assert config.downsample(kept) is kept
     whole, small = (
         policies[5].encode(Inputs({'front': torch.from_numpy(stack)}, torch.zeros(1, 7), ['pick']))
         for stack in (pictures[5][None], pictures[1][None])
