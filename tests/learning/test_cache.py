@@ -160,7 +160,7 @@ def test_images_that_are_decoded_when_used_go_to_the_disk(tmp_path):
 
 
 def test_of_large_pictures_small_ones_are_kept_decoded_or_not(tmp_path):
-    """Also where a lazy episode follows one in memory, and with the same digest: a killed training goes on."""
+    """Also where a lazy episode follows another; the digest is the same: a killed training goes on."""
     first, second = make_episodes(2)
 
     def lazy(episode):
