@@ -130,12 +130,11 @@ def test_a_silent_pad_is_released(ros, start_node):
 def test_a_killed_teleop_node_leaves_the_arm_standing(ros, start_node):
     rig = TeleopRig(ros, start_node, 'joy')
     rig.ready('joy')
-    rig.keep(0.2, lambda: rig.joy(axes=axes()))
-    rig.keep_until(rig.drives, lambda: rig.joy([HOLD], axes(x=1.0)))
+    rig.press(lambda: rig.joy(axes=axes()), lambda: rig.joy([HOLD], axes(x=1.0)))
     rig.teleop.popen.kill()
     rig.wait(0.2)
     stands = rig.position()
-    rig.until_mode(ControlMode.HOLD, 2.0)
+    rig.until_mode(ControlMode.HOLD)
     np.testing.assert_allclose(rig.position(), stands, atol=5e-3)
     assert 'no human command' in rig.states[-1].reason
 
