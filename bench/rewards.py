@@ -38,7 +38,7 @@ from apprentice.learning.reward_attempts import RATE_HZ
 from apprentice.reward_models.base import RewardModel, RewardModelError
 from apprentice.reward_models.evaluation.showing import Truth
 from apprentice.reward_models.evaluation.verdict import write
-from apprentice.robot.files import cache_folder, replacing, write_text
+from apprentice.robot.files import cache_folder, write_text
 from apprentice.robot.parts import find_robot, find_weights, load_part
 from apprentice.robot.spec import RobotSpec
 
@@ -130,9 +130,8 @@ def every(args: argparse.Namespace) -> int:
         lines, verdicts = judge_kinds(kinds(Path(folder)), items, args.stride, args.seed, bar)
     print('\n'.join(lines))
     if args.json:
-        with replacing(args.json) as temporary:
-            data = {title: {**asdict(found), 'losses': found.losses} for title, found in verdicts.items()}
-            temporary.write_text(json.dumps({'bench': 'rewards --every', 'verdicts': data}, indent=1))
+        data = {title: {**asdict(found), 'losses': found.losses} for title, found in verdicts.items()}
+        write_text(args.json, json.dumps({'bench': 'rewards --every', 'verdicts': data}, indent=1))
     if args.write:
         report.write(args.write, 'rewards-every', lines)
     return 0

@@ -90,14 +90,13 @@ class Experience:
             self.online.fit(usable)
         self._look_for_alarms()
         learned = len(usable) - min(probe.held_out, max(len(usable) - 1, 0))
-        for kept, steps in zip(usable[learned:], whole[learned:]):
-            self._probe.hold_out(kept)
+        for episode in usable[learned:]:
+            self._probe.hold_out(episode)
+        for steps in [*whole[learned:], *whole[:learned]]:
             if steps is not None:
                 self._probe.add(steps, demonstration=True)
-        for count, (kept, steps) in enumerate(zip(usable[:learned], whole), 1):
-            if steps is not None:
-                self._probe.add(steps, demonstration=True)
-            self._learn_of(kept, demonstration=True)
+        for count, episode in enumerate(usable[:learned], 1):
+            self._learn_of(episode, demonstration=True)
             progress(count)
         return learned
 

@@ -36,7 +36,7 @@ from apprentice.episodes.messages import header_stamp
 from apprentice.nodes import convert, qos
 from apprentice.nodes.robot_file import load_robot
 from apprentice.nodes.runtime import StartupError, parameter, run, wall_timer
-from apprentice.robot.files import replacing
+from apprentice.robot.files import write_text
 from apprentice.robot.types import ControlMode
 
 _DEEP = QoSProfile(depth=100, reliability=ReliabilityPolicy.BEST_EFFORT)
@@ -149,8 +149,7 @@ class ProbeNode(Node):
             self._phase = 'measured'
             self._seen['ended'] = time.time()
             self._say('measured')
-            with replacing(self._out) as part:
-                part.write_text(json.dumps(self._seen))
+            write_text(self._out, json.dumps(self._seen))
             raise ExternalShutdownException  # ends the process
         if self._goal is None and self._run.server_is_ready():
             seed = _SEED0 + len(self._seen['episodes']) + self._episodes

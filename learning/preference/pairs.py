@@ -6,7 +6,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -23,7 +23,7 @@ class Pairs:
     """N pairs over O observations; chunks in raw units (rad, m).
 
     Attributes:
-        images: camera -> uint8 [O, height, width, 3].
+        images: camera -> uint8 [O, height, width, 3]; in memory, or looked up when indexed.
         state: float32 [O, A], measured.
         text: O instructions.
         episode: O ids of the episodes.
@@ -38,7 +38,7 @@ class Pairs:
             by default that of the winner.
     """
 
-    images: dict[str, np.ndarray]
+    images: dict[str, Any]
     state: np.ndarray
     text: list[str]
     episode: list[str]

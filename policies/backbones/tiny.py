@@ -169,10 +169,11 @@ class TinyBackbone(nn.Module):
         instruction = (embedded * known[..., None]).sum(1) / known.sum(1, keepdim=True).clamp(min=1)
         tokens = [embedded + self.word_position, self.state(state)[:, None]]
         for name, stem in self.stems.items():
-            image = images[name].permute(0, 3, 1, 2).to(state.dtype) / 127.5 - 1.0
+            image = images[name].permute(0, 3, 1, 2).to(state.dtype)
             factor = self.config.shrink(*image.shape[2:])
             if factor > 1:
                 image = functional.avg_pool2d(image, factor)
+            image = image / 127.5 - 1.0
             tokens.append(stem(image.contiguous(), instruction) + self.place[name])
         x = torch.cat(tokens, 1)
         mask = torch.cat([known, known.new_ones(x.shape[0], x.shape[1] - known.shape[1])], 1)
