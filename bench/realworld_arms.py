@@ -36,6 +36,7 @@ from apprentice.sim.worlds import Worlds
 
 GROUP = 4  # episodes between two rounds of updates
 DEMONSTRATIONS = 60
+START = 0.2  # success on development starts that a starter is cloned to
 DEVELOPMENT = 600_000  # starts to choose settings on
 HELD_OUT = 900_000
 LAST = 950_000  # starts of the last evaluation
@@ -107,7 +108,12 @@ ARMS: dict[str, Arm] = {
 
 @dataclass(frozen=True)
 class Run:
-    """One run; ``position`` is where its progress bar stands."""
+    """One run.
+
+    Attributes:
+        position: where its progress bar stands.
+        start: success its starter is cloned to; see :func:`starter`.
+    """
 
     task: str
     arm: str
@@ -118,12 +124,13 @@ class Run:
     until: float
     work: str
     position: int = 0
+    start: float = START
 
     @property
     def folder(self) -> Path:
         """Of its results, by its settings; remove it where the code has changed."""
         name = f'{self.task}_{self.arm}_{self.seed}_{self.episodes}_{self.trials}_{self.every}_{self.until:g}'
-        return Path(self.work) / name
+        return Path(self.work) / (name if self.start == START else f'{name}_from_{self.start:g}')
 
 
 def robot(task: str) -> RobotSpec:
@@ -142,14 +149,17 @@ def shown(task: str, worlds: Worlds) -> list[Episode]:
     ]
 
 
-def starter(task: str, work: Path, say: Callable[[str], None] = lambda text: None) -> Path:
+def starter(
+    task: str, work: Path, start: float = START, say: Callable[[str], None] = lambda text: None
+) -> Path:
     """Folder of the policy every run of a task begins with: shipped for pick, else cloned here, once.
 
-    Cloning ends with the first number of steps that succeeds in a fifth of the development starts.
+    Cloning ends with the first number of steps that succeeds in the share ``start`` of the development
+    starts. With another share than a fifth the policy for pick is cloned as well.
     """
-    if task == 'pick':
+    if task == 'pick' and start == START:
         return share('weights', 'policy')
-    out = work / f'starter_{task}'
+    out = work / (f'starter_{task}' if start == START else f'starter_{task}_from_{start:g}')
     if (out / checkpoint.MANIFEST).is_file():
         return out
     spec = robot(task)
@@ -163,11 +173,11 @@ def starter(task: str, work: Path, say: Callable[[str], None] = lambda text: Non
         policy, _ = checkpoint.load(made)
         found = evaluate(worlds, seeded(policy), range(DEVELOPMENT, DEVELOPMENT + 50))
         say(f'starter of {task}: {steps} steps, {found.successes} of {found.trials} development starts')
-        if found.rate >= 0.2:
+        if found.rate >= start:
             made.rename(out)
             break
     else:
-        raise RuntimeError(f'no starter of {task} succeeds in a fifth of the trials; look at the task')
+        raise RuntimeError(f'no starter of {task} succeeds in {start:.0%} of the trials; look at the task')
     return out
 
 
@@ -217,7 +227,7 @@ def practise(run: Run) -> dict[str, Any]:
     rng = np.random.default_rng(run.seed)
     # rewards of one kind: demonstrations are measured as well
     episodes = [judge.judge(episode, -1, rng) for episode in shown(run.task, worlds)]
-    begin = starter(run.task, Path(run.work))
+    begin = starter(run.task, Path(run.work), run.start)
     config = learner_config(arm, checkpoint.load(begin)[0].spec, worlds.max_duration_s)
 
     def make() -> Learner:

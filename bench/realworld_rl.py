@@ -40,7 +40,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from apprentice.bench.realworld_arms import ARMS, Run, practise, starter
+from apprentice.bench.realworld_arms import ARMS, START, Run, practise, starter
 from apprentice.bench.realworld_report import plot, table
 from apprentice.bench.report import deliver, keep, machine
 
@@ -59,6 +59,9 @@ def parse() -> argparse.Namespace:
     parser.add_argument('--episodes', type=int, default=200, help='to learn from (default 200)')
     parser.add_argument('--trials', type=int, default=50, help='of an evaluation (default 50)')
     parser.add_argument('--every', type=int, default=20, help='episodes between evaluations (default 20)')
+    parser.add_argument(
+        '--start', type=float, default=START, help='success of the starter on other starts (default 0.2)'
+    )
     parser.add_argument('--until', type=float, default=0.9, help='a run ends at this success, twice in a row')
     parser.add_argument('--jobs', type=int, default=1, help='runs at the same time (default 1)')
     parser.add_argument('--work', type=Path, default=Path('runs/bench_realworld_rl'))
@@ -67,8 +70,8 @@ def parse() -> argparse.Namespace:
     parser.add_argument('--write', type=Path, metavar='FILE', help='put the table into a document')
     args = parser.parse_args()
     unknown = set(args.arms.split(',')) - set(ARMS)
-    if unknown or min(args.episodes, args.trials, args.every, args.jobs) < 1:
-        parser.error(f'arms are {", ".join(ARMS)}; episodes, trials, every and jobs 1 or more')
+    if unknown or min(args.episodes, args.trials, args.every, args.jobs) < 1 or not 0 < args.start < 1:
+        parser.error(f'arms are {", ".join(ARMS)}; episodes, trials, every, jobs 1 or more, start a share')
     return args
 
 
@@ -76,7 +79,10 @@ def wanted(args: argparse.Namespace) -> list[Run]:
     """Every run; arms that are ablations on the first task alone."""
     tasks = args.tasks.split(',')
     return [
-        Run(task, arm, int(seed), args.episodes, args.trials, args.every, args.until, str(args.work))
+        Run(
+            task, arm, int(seed), args.episodes, args.trials, args.every, args.until, str(args.work),
+            start=args.start,
+        )  # fmt: skip
         for arm in args.arms.split(',')
         for task in (tasks if ARMS[arm].everywhere else tasks[:1])
         for seed in args.seeds.split(',')
@@ -106,7 +112,7 @@ def main() -> int:
     args.work.mkdir(parents=True, exist_ok=True)
     runs = wanted(args)
     for task in dict.fromkeys(run.task for run in runs):
-        starter(task, args.work, lambda text: print(text, flush=True))
+        starter(task, args.work, args.start, lambda text: print(text, flush=True))
     results = []
     with ProcessPoolExecutor(args.jobs, mp_context=get_context('spawn')) as pool:
         waiting = {pool.submit(one, replace(run, position=i)): run for i, run in enumerate(runs)}

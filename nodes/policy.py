@@ -61,6 +61,7 @@ class PolicyNode(ManagedNode):
         self._started, self._learning = 0.0, False  # of the episode
         self._wake = threading.Condition()  # the lock of the scheduler, and what the planner waits for
         self._error = ''
+        self._told_rows = 0  # followed, when the log last said that they are more than critics judge
         self._latency: deque[float] = deque(maxlen=200)
         self._worker: threading.Thread | None = None
         self._closing = False
@@ -186,16 +187,16 @@ class PolicyNode(ManagedNode):
         return policy.act(job.observation, self._generator, job.previous, self._rtc)
 
     def _compare_rows(self, policy: Choosing, delay: int) -> None:
-        """Say once that more rows are followed than the critics judge."""
+        """Say that more rows are followed than the critics judge; again only if it becomes more."""
         rows, stride = policy.rows, max(self._stride, delay)  # a slow planner begins when it is through
         followed = min(delay + stride, policy.spec.horizon)
-        if followed > rows:
+        if followed > max(rows, self._told_rows):
+            self._told_rows = followed
             fewer = f'set execute_steps to {rows - delay}, or ' if rows - delay >= max(delay, 1) else ''
             self.get_logger().info(
                 f'critics judge {rows} rows of a chunk, but {followed} are followed: {delay} while it is '
                 f'planned, then {stride}. The last {followed - rows} are as the policy planned them; {fewer}'
-                f'train with features.rows and windows.rows {followed} in the recipe',
-                once=True,
+                f'train with features.rows and windows.rows {followed} in the recipe'
             )
 
     def _publish(self, job: Job, actions: np.ndarray) -> None:
