@@ -78,11 +78,9 @@ def parse() -> argparse.Namespace:
 def wanted(args: argparse.Namespace) -> list[Run]:
     """Every run; arms that are ablations on the first task alone."""
     tasks = args.tasks.split(',')
+    common = args.episodes, args.trials, args.every, args.until, str(args.work)
     return [
-        Run(
-            task, arm, int(seed), args.episodes, args.trials, args.every, args.until, str(args.work),
-            start=args.start,
-        )  # fmt: skip
+        Run(task, arm, int(seed), *common, start=args.start)
         for arm in args.arms.split(',')
         for task in (tasks if ARMS[arm].everywhere else tasks[:1])
         for seed in args.seeds.split(',')

@@ -64,7 +64,7 @@ def test_critics_judge_what_is_followed_while_they_plan(ros, start_node, tmp_pat
     rig = Rig(ros)
     assert ros.spin_until(rig.connected, 90.0), process.output()
     rig.control(ControlState.POLICY, 2)
-    # one observation, and no other until its chunk is there: however slow this machine is, no row is past by then
+    # one observation and no other until its chunk is there: no row is past by then, on a slow machine either
     rig.sense()
     assert ros.spin_until(lambda: bool(rig.chunks), 30.0), process.output()
     assert 'critics judge' not in process.output()
