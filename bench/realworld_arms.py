@@ -27,6 +27,7 @@ from apprentice.learning.sampling import seeded
 from apprentice.learning.weighted_flow import WeightedFlowConfig
 from apprentice.policies import checkpoint
 from apprentice.policies.spec import PolicySpec
+from apprentice.robot.files import sha256
 from apprentice.robot.parts import find_robot, share
 from apprentice.robot.spec import RobotSpec
 from apprentice.robot.types import Episode, Outcome
@@ -36,7 +37,6 @@ from apprentice.sim.worlds import Worlds
 
 GROUP = 4  # episodes between two rounds of updates
 DEMONSTRATIONS = 60
-START = 0.2  # success on development starts that a starter is cloned to
 DEVELOPMENT = 600_000  # starts to choose settings on
 HELD_OUT = 900_000
 LAST = 950_000  # starts of the last evaluation
@@ -112,7 +112,7 @@ class Run:
 
     Attributes:
         position: where its progress bar stands.
-        start: success its starter is cloned to; see :func:`starter`.
+        policy: folder of the policy it begins with; empty: that of :func:`starter`.
     """
 
     task: str
@@ -124,13 +124,15 @@ class Run:
     until: float
     work: str
     position: int = 0
-    start: float = START
+    policy: str = ''
 
     @property
     def folder(self) -> Path:
         """Of its results, by its settings; remove it where the code has changed."""
         name = f'{self.task}_{self.arm}_{self.seed}_{self.episodes}_{self.trials}_{self.every}_{self.until:g}'
-        return Path(self.work) / (name if self.start == START else f'{name}_from_{self.start:g}')
+        if self.policy:  # by its content, too
+            name += f'_{Path(self.policy).name}_{sha256(Path(self.policy) / checkpoint.MANIFEST)[:8]}'
+        return Path(self.work) / name
 
 
 def robot(task: str) -> RobotSpec:
@@ -149,17 +151,14 @@ def shown(task: str, worlds: Worlds) -> list[Episode]:
     ]
 
 
-def starter(
-    task: str, work: Path, start: float = START, say: Callable[[str], None] = lambda text: None
-) -> Path:
+def starter(task: str, work: Path, say: Callable[[str], None] = lambda text: None) -> Path:
     """Folder of the policy every run of a task begins with: shipped for pick, else cloned here, once.
 
-    Cloning ends with the first number of steps that succeeds in the share ``start`` of the development
-    starts. With another share than a fifth the policy for pick is cloned as well.
+    Cloning ends with the first number of steps that succeeds in a fifth of the development starts.
     """
-    if task == 'pick' and start == START:
+    if task == 'pick':
         return share('weights', 'policy')
-    out = work / (f'starter_{task}' if start == START else f'starter_{task}_from_{start:g}')
+    out = work / f'starter_{task}'
     if (out / checkpoint.MANIFEST).is_file():
         return out
     spec = robot(task)
@@ -173,11 +172,11 @@ def starter(
         policy, _ = checkpoint.load(made)
         found = evaluate(worlds, seeded(policy), range(DEVELOPMENT, DEVELOPMENT + 50))
         say(f'starter of {task}: {steps} steps, {found.successes} of {found.trials} development starts')
-        if found.rate >= start:
+        if found.rate >= 0.2:
             made.rename(out)
             break
     else:
-        raise RuntimeError(f'no starter of {task} succeeds in {start:.0%} of the trials; look at the task')
+        raise RuntimeError(f'no starter of {task} succeeds in a fifth of the trials; look at the task')
     return out
 
 
@@ -227,7 +226,7 @@ def practise(run: Run) -> dict[str, Any]:
     rng = np.random.default_rng(run.seed)
     # rewards of one kind: demonstrations are measured as well
     episodes = [judge.judge(episode, -1, rng) for episode in shown(run.task, worlds)]
-    begin = starter(run.task, Path(run.work), run.start)
+    begin = Path(run.policy) if run.policy else starter(run.task, Path(run.work))
     config = learner_config(arm, checkpoint.load(begin)[0].spec, worlds.max_duration_s)
 
     def make() -> Learner:

@@ -4,6 +4,7 @@
     apprentice bench realworld-rl                            # everything; may be killed and started again
     apprentice bench realworld-rl --tasks pick --seeds 0 --arms full,hg-dagger
     apprentice bench realworld-rl --jobs 1 --episodes 120
+    apprentice bench realworld-rl --tasks pick --policy runs/start
 
 Every run begins with a policy cloned from a few demonstrations that succeeds in about a fifth of the trials.
 The reward is the true progress with noise of 0.1, half a second late, and 5 % false successes; people take
@@ -40,9 +41,10 @@ from typing import Any
 
 from tqdm import tqdm
 
-from apprentice.bench.realworld_arms import ARMS, START, Run, practise, starter
+from apprentice.bench.realworld_arms import ARMS, Run, practise, starter
 from apprentice.bench.realworld_report import plot, table
 from apprentice.bench.report import deliver, keep, machine
+from apprentice.policies.checkpoint import MANIFEST
 
 
 def parse() -> argparse.Namespace:
@@ -60,7 +62,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument('--trials', type=int, default=50, help='of an evaluation (default 50)')
     parser.add_argument('--every', type=int, default=20, help='episodes between evaluations (default 20)')
     parser.add_argument(
-        '--start', type=float, default=START, help='success of the starter on other starts (default 0.2)'
+        '--policy', default='', metavar='FOLDER', help='begin with this policy instead; with a single task'
     )
     parser.add_argument('--until', type=float, default=0.9, help='a run ends at this success, twice in a row')
     parser.add_argument('--jobs', type=int, default=1, help='runs at the same time (default 1)')
@@ -70,8 +72,12 @@ def parse() -> argparse.Namespace:
     parser.add_argument('--write', type=Path, metavar='FILE', help='put the table into a document')
     args = parser.parse_args()
     unknown = set(args.arms.split(',')) - set(ARMS)
-    if unknown or min(args.episodes, args.trials, args.every, args.jobs) < 1 or not 0 < args.start < 1:
-        parser.error(f'arms are {", ".join(ARMS)}; episodes, trials, every, jobs 1 or more, start a share')
+    if unknown or min(args.episodes, args.trials, args.every, args.jobs) < 1:
+        parser.error(f'arms are {", ".join(ARMS)}; episodes, trials, every and jobs 1 or more')
+    if args.policy:
+        if ',' in args.tasks or not (Path(args.policy) / MANIFEST).is_file():
+            parser.error('--policy needs one of --tasks, and a folder that apprentice train bc made')
+        args.policy = str(Path(args.policy).resolve())
     return args
 
 
@@ -80,7 +86,7 @@ def wanted(args: argparse.Namespace) -> list[Run]:
     tasks = args.tasks.split(',')
     common = args.episodes, args.trials, args.every, args.until, str(args.work)
     return [
-        Run(task, arm, int(seed), *common, start=args.start)
+        Run(task, arm, int(seed), *common, policy=args.policy)
         for arm in args.arms.split(',')
         for task in (tasks if ARMS[arm].everywhere else tasks[:1])
         for seed in args.seeds.split(',')
@@ -110,7 +116,8 @@ def main() -> int:
     args.work.mkdir(parents=True, exist_ok=True)
     runs = wanted(args)
     for task in dict.fromkeys(run.task for run in runs):
-        starter(task, args.work, args.start, lambda text: print(text, flush=True))
+        if not args.policy:
+            starter(task, args.work, lambda text: print(text, flush=True))
     results = []
     with ProcessPoolExecutor(args.jobs, mp_context=get_context('spawn')) as pool:
         waiting = {pool.submit(one, replace(run, position=i)): run for i, run in enumerate(runs)}

@@ -29,6 +29,7 @@ _TICK_S = 0.05
 _RETRY_S = 0.5  # wall seconds between attempts at a call that was refused
 _ANSWER_S = 5.0  # wall seconds after which an unanswered call is sent again (its server restarted)
 _STATE_S = 0.05  # wall seconds between states: the latched topic is one deep, a faster one would overwrite
+_STEPS_S = 0.5  # wall seconds for the last steps of an episode to arrive, should the gate be gone
 _INDEX = re.compile(r'-(\d{5,})\.mcap(\.part)?$')
 
 
@@ -300,7 +301,9 @@ class EpisodeNode(ManagedNode):
         if outbox and time.monotonic() - self._published_at >= _STATE_S:
             self._publish(outbox[0])
             self._log(outbox.popleft())
-        if self._waiting is not None and not self._waiting.done() and not self.machine.busy and not outbox:
+        through = not self.machine.busy and not outbox
+        heard = self.machine.all_heard or time.monotonic() - self._published_at >= _STEPS_S
+        if self._waiting is not None and not self._waiting.done() and through and heard:
             self._progress = float('nan')
             self._waiting.set_result(None)
         self._call()

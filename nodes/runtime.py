@@ -60,12 +60,20 @@ def wall_timer(node: Node, period_s: float, callback: Callable[[], None]):
     return node.create_timer(period_s, callback, clock=STEADY)
 
 
+_NOT_KNOWN_YET = '_NODE_NAME_UNKNOWN_'  # rmw has heard of the publisher before it heard of its node
+
+
 def other_publishers(node: Node, topic: str) -> str:
     """Names of the other nodes that publish on a topic on which this one does; '' when it is alone."""
     if node.count_publishers(topic) <= 1:
         return ''
     infos = node.get_publishers_info_by_topic(topic)
-    names = [f'{info.node_namespace.rstrip("/")}/{info.node_name}' for info in infos]
+    names = [
+        f'{info.node_namespace.rstrip("/")}/{info.node_name}'
+        if info.node_name != _NOT_KNOWN_YET
+        else 'a node not known by name yet'
+        for info in infos
+    ]
     own = node.get_fully_qualified_name()
     if own in names:
         names.remove(own)  # once: another may have the same name

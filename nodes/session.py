@@ -281,6 +281,7 @@ class SessionNode(Node):
         """Until every reward node acts, or the limit: what is not ready misses the first episode's start."""
         end = time.monotonic() + self._reward_wait_s
         inactive = set(self._rewards)
+        told = False
         while True:
             inactive -= {name for name in sorted(inactive) if self._is_active(name, end)}
             if not inactive and (self._rewards or self.count_publishers('reward/sample')):
@@ -289,6 +290,11 @@ class SessionNode(Node):
                 names = ', '.join(sorted(inactive))
                 self._note(f'not active: {names}' if names else 'no reward model was running')
                 break
+            if not told:
+                wait = f'at most {self._reward_wait_s:g} s (reward_wait_s:=0 where none runs)'
+                self._stream.write(f'waiting for reward models, {wait}\n')
+                self._stream.flush()
+                told = True
             self._sleep(0.3)
 
     def _is_active(self, name: str, end: float) -> bool:

@@ -102,7 +102,7 @@ class EpisodeMachine:
         self._goal = start(0)
         self._arrived = False  # the gate's setpoint, there
         self._pause_after_human = False
-        self._last_step = float('-inf')
+        self._last_step = self._heard = float('-inf')
         self._late: list[EpisodeRecord] = []
 
     # requests
@@ -111,6 +111,11 @@ class EpisodeMachine:
     def busy(self) -> bool:
         """True from the start of a reset to the end of the episode."""
         return self.stage is not Stage.NONE
+
+    @property
+    def all_heard(self) -> bool:
+        """Whether every step of an episode that ended has arrived; its end can overtake the last ones."""
+        return self._heard >= self.record.ended - 1e-6
 
     def start(
         self, task: str = '', seed: int = 0, eval_only: bool = False, max_duration_s: float = 0.0
@@ -203,6 +208,7 @@ class EpisodeMachine:
     ) -> None:
         """The gate executed one control step stamped ``stamp`` [s] towards ``target``, [dim]."""
         self._silent['gate/executed'] = 0.0
+        self._heard = stamp
         self._arrived = (
             source == Source.RESET
             and target is not None
@@ -210,7 +216,10 @@ class EpisodeMachine:
         )
         record = self.record
         # lock-step repeats a command when the robot repeats a joint state: the same step, counted once
-        if self.stage is not Stage.RUN or stamp <= self._last_step or stamp < record.started - 1e-6:
+        if stamp <= self._last_step or stamp < record.started - 1e-6:
+            return
+        late = record.phase == Phase.ENDED and record.started > 0 and stamp < record.ended - 1e-6
+        if self.stage is not Stage.RUN and not late:
             return
         self._last_step = stamp
         record.steps += 1

@@ -6,6 +6,7 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections import deque
@@ -132,13 +133,14 @@ class Process:
         arguments = [sys.executable, '-m', 'apprentice.nodes.gate', '--ros-args', '-p', f'robot:={robot}']
         for item in parameters:
             arguments += ['-p', item]
-        self.process = subprocess.Popen(
-            arguments, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-        )
+        # a file: nobody reads while the gate runs, and a full pipe would stop it
+        self.log = tempfile.TemporaryFile('w+')  # noqa: SIM115 - open as long as we are
+        self.process = subprocess.Popen(arguments, stdout=self.log, stderr=subprocess.STDOUT)
 
     def finish(self, timeout=60.0):
-        output, _ = self.process.communicate(timeout=timeout)
-        return self.process.returncode, output
+        code = self.process.wait(timeout)
+        self.log.seek(0)
+        return code, self.log.read()
 
     def end(self, number=signal.SIGTERM):
         if self.process.poll() is None:

@@ -56,7 +56,8 @@ class Rig:
         self.acks: list[WeightsAck] = []
         self.status: dict[str, str] = {}
         node = ros.node
-        node.create_subscription(ActionChunk, 'policy/chunk', self.chunks.append, qos.COMMAND)
+        # not as a command, which expires half a second later: a test may be busy for longer
+        node.create_subscription(ActionChunk, 'policy/chunk', self.chunks.append, qos.LOG)
         node.create_subscription(ActionChunk, 'policy/shadow_chunk', self.shadows.append, qos.LOG)
         node.create_subscription(WeightsAck, 'policy/weights_ack', self.acks.append, qos.STATE)
         node.create_subscription(DiagnosticArray, '/diagnostics', self._on_diagnostics, 10)
@@ -79,11 +80,15 @@ class Rig:
         publishers = (
             self.gate, self.executed, self.episode, self.weights, self.joints, *self.images.values()
         )  # fmt: skip
-        return (
-            bool(self.acks)
+        if not (
+            self.acks
             and all(p.get_subscription_count() for p in publishers)
-            and self.ros.node.count_publishers('policy/chunk') > 0
-        )
+            and self.ros.node.count_publishers('policy/chunk')
+        ):
+            return False
+        # that we know the node's readers says nothing of whether they know us: without a task it only looks
+        self.sense()
+        return self.status.get('observations', '0') != '0'
 
     def control(self, mode: int, epoch: int) -> None:
         # after the newest picture: what was seen before control changed hands must not be planned from

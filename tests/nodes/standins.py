@@ -13,6 +13,7 @@ from apprentice_interfaces.msg import (
 )
 from apprentice_interfaces.srv import ResetWorld
 from rclpy.node import Node
+from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import Image, JointState
 from std_srvs.srv import SetBool, Trigger
 
@@ -21,6 +22,10 @@ from apprentice.robot.parts import share
 from apprentice.robot.spec import RobotSpec
 
 SPEC = RobotSpec.load(share('robots', 'sim_arm.yaml'))
+# as qos.STATE, but deep: tests look at every state, also of a machine that was busy between two of them
+EVERY_STATE = QoSProfile(
+    depth=50, reliability=ReliabilityPolicy.RELIABLE, durability=DurabilityPolicy.TRANSIENT_LOCAL
+)
 
 
 class GateAndRobot(Node):
@@ -44,7 +49,7 @@ class GateAndRobot(Node):
         self.create_service(SetBool, 'gate/reset', self.reset)
         self.create_service(SetBool, 'gate/pause', self.pause)
         self.create_service(ResetWorld, 'reset_world', self.reset_world)
-        self.create_subscription(EpisodeState, 'episode/state', self.states.append, qos.STATE)
+        self.create_subscription(EpisodeState, 'episode/state', self.states.append, EVERY_STATE)
         self.create_timer(0.02, self.tick)
 
     def arm(self, request, response):

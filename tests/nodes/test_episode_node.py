@@ -231,7 +231,7 @@ def test_label_republishes(make, tmp_path):
     def ended():
         return [(s.episode_id, s.outcome) for s in graph.world.states if s.phase == EpisodeState.ENDED]
 
-    graph.until(lambda: len(ended()) >= 4)  # none overwritten in the one-deep topic
+    graph.until(lambda: len(ended()) >= 4)  # none is left out
     assert ended() == [
         ('test-00006', EpisodeState.FAILURE),
         ('test-00006', EpisodeState.SUCCESS),

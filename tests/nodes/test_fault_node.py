@@ -112,11 +112,15 @@ class Rig:
 
 def test_robot_faults_live(ros, start_node):
     robot = start_node('loopback_robot', '-p', f'robot:={ROBOT}')
-    start_node('gate', '-p', f'robot:={ROBOT}', '-p', 'joint_timeout_s:=0.6', '-p', 'clock_tolerance_s:=0.5')
+    # patient: what the machine itself delays must not look like a fault
+    start_node(
+        'gate', '-p', f'robot:={ROBOT}', '-p', 'joint_timeout_s:=2.0', '-p', 'clock_tolerance_s:=0.5',
+        '-p', 'human_timeout_s:=1.0', '-p', 'human_latch_s:=5.0',
+    )  # fmt: skip
     rig = Rig(ros)
     rig.armed(ControlMode.PAUSED)
     for plan, reason in (
-        ('[{kind: joints_silent, for_s: 1.5}]', 'joint states on joint_states are'),
+        ('[{kind: joints_silent, for_s: 4.0}]', 'joint states on joint_states are'),
         ('[{kind: clock_jump, for_s: 1.5, amount: -30}]', 'joint states on joint_states are'),
         ('[{kind: clock_jump, for_s: 1.5, amount: 30}]', 'joint states on joint_states are'),
     ):

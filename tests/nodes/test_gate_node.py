@@ -18,6 +18,10 @@ from apprentice.nodes import convert, qos
 from apprentice.robot import limits
 from apprentice.robot.types import ControlMode, Source
 
+# a busy machine may stop the gate or its test for a while: no reason to hold in a test of something else
+PATIENT = ('rate_hz:=50.0', 'joint_timeout_s:=5.0', 'human_latch_s:=5.0', 'policy_hold_s:=3.0')
+START_S = 60.0  # longest start of the gate's process
+
 
 @pytest.fixture
 def bench():
@@ -61,8 +65,8 @@ def test_the_gate_does_not_import_torch():
 
 
 def test_live_policy_takeover_release_stop(bench, start):
-    process = start('rate_hz:=50.0', 'arm_on_start:=false', 'joint_timeout_s:=0.5', 'human_timeout_s:=0.5')
-    until(lambda: bench.state and bench.executed)
+    process = start(*PATIENT, 'arm_on_start:=false', 'human_timeout_s:=5.0')
+    until(lambda: bench.state and bench.executed, START_S)
     assert bench.mode == ControlMode.DISARMED
     time.sleep(0.3)
     assert not bench.commands  # before arming the controller is somebody else's
@@ -76,16 +80,20 @@ def test_live_policy_takeover_release_stop(bench, start):
 
     bench.person = True
     epoch = bench.state.epoch
-    time.sleep(0.2)
-    asked = time.monotonic()
+    until(lambda: bench.state.human_ready)
     assert bench.call('request_control', True).success
-    answered = time.monotonic()
-    first = until(lambda: [w for w, m in bench.executed if m.source == ExecutedCommand.SOURCE_HUMAN])[0]
-    # one period of 20 ms after the gate has answered; the rest is for a loaded machine
-    assert first - answered < 0.25, f'asked {asked}, answered {answered}, effective {first}'
-    message = next(m for w, m in reversed(bench.executed) if m.source == ExecutedCommand.SOURCE_HUMAN)
-    assert message.takeover_id == 1
-    assert message.epoch == epoch + 1
+    bench.until_mode(ControlMode.HUMAN)
+    begun = convert.seconds(bench.state.since)
+    steps = until(lambda: [m for _, m in list(bench.executed) if m.epoch > epoch])
+    first = steps[0]
+    # effective with the next control step: the last one of the policy was before the gate changed its mind
+    (last,) = (m for _, m in list(bench.executed) if m.seq == first.seq - 1)
+    assert last.epoch == epoch
+    assert convert.seconds(last.header.stamp) <= begun + 1e-6
+    assert convert.seconds(first.header.stamp) >= begun - 1e-6
+    assert first.source == ExecutedCommand.SOURCE_HUMAN
+    assert first.takeover_id == 1
+    assert first.epoch == epoch + 1
     assert bench.state.owner == 'human'
 
     bench.person = False
@@ -113,16 +121,21 @@ def test_live_policy_takeover_release_stop(bench, start):
 
 
 def test_a_chunk_that_is_not_finite_holds(bench, start):
-    start('rate_hz:=50.0', 'joint_timeout_s:=0.5')
-    until(lambda: bench.state)
+    start(*PATIENT)
+    until(lambda: bench.state, START_S)
     bench.armed()
     bench.policy = True
     bench.until_mode(ControlMode.POLICY)
     until(lambda: np.allclose(bench.position, NEAR, atol=1e-3))
-    with bench.lock:
-        bench.policy = False
-        bench.plan(convert.now(bench), np.full((8, SPEC.dim), np.nan))
-    bench.until_mode(ControlMode.HOLD)
+    bench.policy = False
+
+    def held():  # said again: a chunk expires if the gate does not hear it within half a second
+        with bench.lock:
+            bench.plan(convert.now(bench), np.full((8, SPEC.dim), np.nan))
+        time.sleep(0.05)
+        return bench.mode == ControlMode.HOLD
+
+    until(held)
     assert 'not finite' in bench.state.reason
     assert all(np.all(np.isfinite(m.points[0].positions)) for _, m in bench.commands)
     np.testing.assert_allclose(bench.position, NEAR, atol=1e-3)
@@ -130,7 +143,7 @@ def test_a_chunk_that_is_not_finite_holds(bench, start):
 
 def test_silence_of_the_robot_holds_and_the_gate_goes_on_commanding(bench, start):
     start('rate_hz:=50.0', 'joint_timeout_s:=0.5')
-    until(lambda: bench.state)
+    until(lambda: bench.state, START_S)
     bench.armed()
     bench.live = False
     bench.until_mode(ControlMode.HOLD)
@@ -140,8 +153,8 @@ def test_silence_of_the_robot_holds_and_the_gate_goes_on_commanding(bench, start
 
 
 def test_another_publisher_on_the_command_topic_is_refused(bench, start):
-    start('rate_hz:=50.0', 'joint_timeout_s:=0.5')
-    until(lambda: bench.executed)
+    start(*PATIENT)
+    until(lambda: bench.executed, START_S)
     intruder = bench.create_publisher(JointTrajectory, SPEC.command.topic, qos.COMMAND)
 
     def refused():
@@ -149,10 +162,10 @@ def test_another_publisher_on_the_command_topic_is_refused(bench, start):
         if answer.success:
             bench.call('arm', False)
             time.sleep(0.1)
-        # it may also refuse because joint states are late, or because nobody has seen the intruder yet
-        return None if answer.success or 'only the gate' not in answer.message else answer
+        # it may also refuse because joint states are late, and a publisher is known before its node's name
+        return not answer.success and all(text in answer.message for text in ('(/bench)', 'only the gate'))
 
-    assert 'bench' in until(refused).message
+    until(refused, 30.0)
     bench.destroy_publisher(intruder)
     bench.armed()
 
@@ -160,7 +173,7 @@ def test_another_publisher_on_the_command_topic_is_refused(bench, start):
 def test_lockstep_gives_exactly_one_command_per_stamp(bench, start):
     process = start('lockstep:=true', 'arm_on_start:=true', 'execute_steps:=2', 'policy_wait_s:=1.5')
     sim = Lockstep(bench)
-    until(lambda: bench.state and bench.joints.get_subscription_count())
+    until(lambda: bench.state and bench.joints.get_subscription_count(), START_S)
     bench.until_mode(ControlMode.DISARMED)
     # armed at the first stamp, it waits for a policy, then paces; stamps go on all the while
     for _ in range(4):
@@ -214,8 +227,8 @@ def test_lockstep_gives_exactly_one_command_per_stamp(bench, start):
 
 def test_forward_position_live(forward_bench, start, tmp_path):
     bench = forward_bench
-    start('rate_hz:=50.0', 'joint_timeout_s:=0.5', robot=forward_file(tmp_path))
-    until(lambda: bench.state and bench.executed)
+    start(*PATIENT, robot=forward_file(tmp_path))
+    until(lambda: bench.state and bench.executed, START_S)
     bench.armed()
     bench.policy = True
     until(lambda: np.allclose(bench.position, NEAR, atol=1e-3))
@@ -259,9 +272,10 @@ def test_a_wrong_start_ends_with_one_line_and_code_2(start, tmp_path, parameters
 
 def test_the_command_rate_and_its_jitter_are_reported(bench, start):
     start('rate_hz:=50.0', robot='sim_arm')
-    until(lambda: bench.state and bench.executed)
+    until(lambda: bench.state and bench.executed, START_S)
     bench.armed()
     until(lambda: len(bench.commands) > 60, 20.0)
-    times = np.array([wall for wall, _ in bench.commands])[10:]
-    rate = (len(times) - 1) / (times[-1] - times[0])
+    # the gate's own stamps, and their median: neither a pause of somebody nor a lost command is the rate
+    stamps = [convert.seconds(message.header.stamp) for _, message in list(bench.commands)]
+    rate = 1 / np.median(np.diff(stamps))
     assert 35.0 < rate < 65.0, f'{rate:.1f} Hz with load {os.getloadavg()[0]:.1f}'

@@ -76,17 +76,18 @@ def test_learner_node(ros, start_node, tmp_path):
     assert ros.call(pause, SetBool.Request(data=True)).success
     for number in range(2):
         write_episode(run_dir / 'episodes', make_episode(number), SPEC)
-    assert ros.spin_until(lambda: status[-1].phase == 'paused', 5.0)
+    assert ros.spin_until(lambda: status[-1].phase == 'paused', 20.0)
     ros.spin_until(lambda: False, 1.2)
     assert not weights  # paused means paused
     assert ros.call(pause, SetBool.Request(data=False)).success
-    assert ros.spin_until(lambda: len(weights) >= 2, 30.0), process.output()
+    # of the latched topic the newest counts: the first may have been replaced before it was heard
+    assert ros.spin_until(lambda: weights and weights[-1].version == 2, 60.0), process.output()
     policy, manifest = checkpoint.load(weights[-1].uri, weights[-1].sha256)
     policy.spec.require(SPEC)
-    assert (weights[-1].version, weights[-1].parent) == (2, 1)
+    assert weights[-1].parent == 1
     assert manifest['about']['episodes'] == 2
     alone = lambda: any('the policy acts alone' in each.message for each in status)  # noqa: E731
-    assert ros.spin_until(alone, 5.0), status[-1:]  # 24 steps are few for critics
+    assert ros.spin_until(alone, 20.0), status[-1:]  # 24 steps are few for critics
 
     process.popen.kill()
     process.popen.wait()
@@ -95,21 +96,21 @@ def test_learner_node(ros, start_node, tmp_path):
     again = start_node('learner', *arguments)
     # the known episodes are not learned twice, the new one is; versions go on
     assert ros.spin_until(lambda: weights[-1].version == 3, 60.0), again.output()
-    assert ros.spin_until(lambda: status and status[-1].train_steps == 12, 10.0), status[-1:]
+    assert ros.spin_until(lambda: status and status[-1].train_steps == 12, 30.0), status[-1:]
     assert status[-1].episodes == 3
     # a reward model that nobody trusts stops it, until the level falls again
     health = ros.node.create_publisher(RewardHealth, 'reward/health', qos.HEALTH)
     health.publish(RewardHealth(model='critic', version='1', level=RewardHealth.STOP, reason='false_success'))
-    assert ros.spin_until(lambda: status[-1].phase == 'paused', 10.0)
+    assert ros.spin_until(lambda: status[-1].phase == 'paused', 30.0)
     assert 'critic: false_success' in status[-1].message
     write_episode(run_dir / 'episodes', make_episode(3), SPEC)
-    assert ros.spin_until(lambda: status[-1].episodes == 4, 10.0)  # it still reads what comes
+    assert ros.spin_until(lambda: status[-1].episodes == 4, 30.0)  # it still reads what comes
     assert (status[-1].phase, status[-1].train_steps) == ('paused', 12)
     health.publish(RewardHealth(model='critic', version='1', level=RewardHealth.SPARSE))
-    assert ros.spin_until(lambda: status[-1].train_steps == 16 and weights[-1].version == 4, 30.0)
+    assert ros.spin_until(lambda: status[-1].train_steps == 16 and weights[-1].version == 4, 60.0)
     answer = ros.call(rollback, Trigger.Request())
     assert answer.success
-    assert ros.spin_until(lambda: weights[-1].version == 5 and weights[-1].policy_id == 'rollback to 3', 10.0)
+    assert ros.spin_until(lambda: weights[-1].version == 5 and weights[-1].policy_id == 'rollback to 3', 30.0)
     assert again.stop() == 0
 
 

@@ -54,6 +54,9 @@ def test_a_long_step_blocks_nobody(make_node, starter, tmp_path, monkeypatch):
     folders = f'weights:={starter}', f'run_dir:={tmp_path / "run"}'
     node = make_node(learner_node.LearnerNode, f'robot:={ROBOT}', *folders, 'nice:=0')
     try:
+        until = time.monotonic() + 20
+        while node._loading and time.monotonic() < until:  # then its thread has nothing to do here
+            time.sleep(0.01)
         with node._lock:
             pressed = node._on_rollback(Trigger.Request(), Trigger.Response())
             assert (pressed.success, 'long step' in pressed.message) == (False, True)
@@ -69,12 +72,15 @@ def test_a_long_step_blocks_nobody(make_node, starter, tmp_path, monkeypatch):
         def press():
             answers.append(node._on_rollback(Trigger.Request(), Trigger.Response()).message)
 
+        # longer than any machine needs to wake the one who waits; whom nothing lets in is refused in the end
+        monkeypatch.setattr(learner_node, '_PATIENCE_S', 10.0)
         with node._lock:  # the thread's long step, which makes way between two episodes
             waiting = threading.Thread(target=press)
             waiting.start()
-            until = time.monotonic() + 10
+            until = time.monotonic() + 30
             while not answers and time.monotonic() < until:
                 node.learner.breathe()
+            assert answers, 'nobody was let in'
         waiting.join()
         assert 'nothing was published' in answers[0]
     finally:

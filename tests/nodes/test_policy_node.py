@@ -34,7 +34,7 @@ def test_policy_node(rig, tmp_path):
     rig.control(ControlState.POLICY, 2)
     for _ in range(9):
         rig.sense()
-    assert ros.spin_until(lambda: len(rig.chunks) >= 2, 10.0)
+    assert ros.spin_until(lambda: len(rig.chunks) >= 2, 30.0)
     stamps = [convert.seconds(c.header.stamp) for c in rig.chunks]
     assert np.all(np.diff(stamps) > 0.39)  # every execute_steps rows
     chunk = convert.chunk_of(rig.chunks[-1])
@@ -47,14 +47,14 @@ def test_policy_node(rig, tmp_path):
     since = rig.stamp + 0.05
     rig.control(ControlState.PAUSED, 3)
     rig.sense()
-    assert ros.spin_until(lambda: rig.chunks[-1].epoch == 3, 10.0)
+    assert ros.spin_until(lambda: rig.chunks[-1].epoch == 3, 30.0)
     assert convert.seconds(rig.chunks[-1].header.stamp) > since
 
     # while a person drives, plans are shadows
     rig.control(ControlState.HUMAN, 4)
     before = len(rig.chunks)
     rig.sense()
-    assert ros.spin_until(lambda: rig.shadows and rig.shadows[-1].shadow, 10.0)
+    assert ros.spin_until(lambda: rig.shadows and rig.shadows[-1].shadow, 30.0)
     assert len(rig.chunks) == before
 
     # weights: verified, loaded beside, swapped, acknowledged
@@ -62,7 +62,7 @@ def test_policy_node(rig, tmp_path):
     assert rig.offer(tmp_path / 'v1', good, 1).active_version in (0, 1)
     rig.control(ControlState.POLICY, 5)
     rig.sense()
-    assert ros.spin_until(lambda: rig.chunks[-1].weights_version == 1, 10.0)
+    assert ros.spin_until(lambda: rig.chunks[-1].weights_version == 1, 30.0)
     refused = rig.offer(tmp_path / 'v1', '0' * 64, 2)
     assert not refused.ok
     assert 'announced' in refused.reason
@@ -76,8 +76,8 @@ def test_policy_node(rig, tmp_path):
     before = len(rig.chunks)
     rig.control(ControlState.POLICY, 6)
     rig.sense(state=np.full(7, np.nan))
+    assert ros.spin_until(lambda: 'not finite' in rig.process.output(), 30.0)
     assert len(rig.chunks) == before
-    assert 'not finite' in rig.process.output()
     # nor does a camera that stopped
     rig.control(ControlState.POLICY, 7)
     for _ in range(3):
@@ -92,10 +92,12 @@ def test_live_plans_on_time_when_frames_are_early(ros, start_node, tmp_path):
     rig = Rig(ros)
     assert ros.spin_until(rig.connected, 60.0)
     rig.control(ControlState.POLICY, 2)
-    for _ in range(14):
+    for number in range(13):
+        planned = len(rig.chunks)
         rig.stamp -= 0.003
         rig.sense()
-    assert ros.spin_until(lambda: len(rig.chunks) >= 3, 10.0)
+        if number % 4 == 0:  # a planner that is not through when the next frame comes would take that one
+            assert ros.spin_until(lambda count=planned: len(rig.chunks) > count, 30.0)
     # four frames of 97 ms, not five
     np.testing.assert_allclose(
         np.diff([convert.seconds(c.header.stamp) for c in rig.chunks]), 0.388, atol=1e-3
@@ -115,7 +117,7 @@ def test_real_time_chunks(ros, start_node, tmp_path):
         count = len(rig.chunks)
         for _ in range(4):
             rig.sense()
-        assert ros.spin_until(lambda: len(rig.chunks) == count + 1, 10.0), process.output()
+        assert ros.spin_until(lambda: len(rig.chunks) == count + 1, 30.0), process.output()
         return convert.chunk_of(rig.chunks[-1]).actions
 
     rig.control(ControlState.POLICY, 2)
@@ -126,26 +128,25 @@ def test_real_time_chunks(ros, start_node, tmp_path):
     # the rows that will be past are those of the chunk before, the rest is not
     np.testing.assert_array_equal(second[:2], first[4:6])
     assert np.abs(second[2:4] - first[6:8]).max() > 1e-3
-    assert ros.spin_until(lambda: rig.status.get('delay_rows_measured') == '2', 5.0), rig.status
-    assert rig.status['delay_rows'] == '2'
-    assert rig.status['rtc'] == 'soft'
-    assert rig.status['chunks_continued'] == '1'
+    rig.execute(rig.chunks[-1], 2)  # measured, too: until then its delay is what planning took here
+    wanted = {'rtc': 'soft', 'chunks_continued': '1', 'delay_rows_measured': '2', 'delay_rows': '2'}
+    assert ros.spin_until(lambda: wanted.items() <= rig.status.items(), 30.0), rig.status
 
     # after a takeover nothing of before is continued
     rig.control(ControlState.HUMAN, 3)
     rig.sense()
-    assert ros.spin_until(lambda: bool(rig.shadows), 10.0)
+    assert ros.spin_until(lambda: bool(rig.shadows), 30.0)
     rig.control(ControlState.PAUSED, 4)
     third = next_chunk()
     assert np.abs(third[:2] - second[4:6]).max() > 1e-3
-    assert ros.spin_until(lambda: rig.status.get('chunks') == '4', 5.0)  # the shadow is one of them
+    assert ros.spin_until(lambda: rig.status.get('chunks') == '4', 10.0)  # the shadow is one of them
     assert rig.status['chunks_continued'] == '1'
 
     # a plan that comes after the rows before it have run out
     rig.execute(rig.chunks[-1], 6)
     fourth = next_chunk()
     assert np.abs(fourth[:2] - third[4:6]).max() > 1e-3
-    assert ros.spin_until(lambda: 'planning takes 6 rows' in rig.status[''], 5.0), rig.status
+    assert ros.spin_until(lambda: 'planning takes 6 rows' in rig.status[''], 10.0), rig.status
     assert process.stop() == 0
 
 
@@ -182,16 +183,16 @@ def test_a_runtime_of_somebody_else(ros, start_node, tmp_path):
     assert ros.spin_until(rig.connected, 60.0), process.output()
     rig.control(ControlState.POLICY, 2)
     rig.sense()
-    assert ros.spin_until(lambda: bool(rig.chunks), 10.0), process.output()
+    assert ros.spin_until(lambda: bool(rig.chunks), 30.0), process.output()
     assert set(rig.chunks[-1].data) == {11.0}
     # weights go the same way
     digest = make_weights(tmp_path / 'v1', seed=1)
     assert rig.offer(tmp_path / 'v1', digest, 1).active_version == 1
     rig.control(ControlState.POLICY, 3)
     rig.sense()
-    assert ros.spin_until(lambda: rig.chunks[-1].weights_version == 1, 10.0)
+    assert ros.spin_until(lambda: rig.chunks[-1].weights_version == 1, 30.0)
     # in lock-step nothing moves while the policy plans
-    assert ros.spin_until(lambda: rig.status.get('rtc') == 'none', 5.0)
+    assert ros.spin_until(lambda: rig.status.get('rtc') == 'none', 10.0)
 
 
 def test_onnxruntime_takes_the_learners_weights(ros, start_node, tmp_path):
@@ -208,7 +209,7 @@ def test_onnxruntime_takes_the_learners_weights(ros, start_node, tmp_path):
     assert taken.ok, taken.reason
     rig.control(ControlState.POLICY, 2)
     rig.sense()
-    assert ros.spin_until(lambda: bool(rig.chunks), 10.0), process.output()
+    assert ros.spin_until(lambda: bool(rig.chunks), 30.0), process.output()
     assert rig.chunks[-1].weights_version == 1
     assert len(list((tmp_path / 'cache' / 'onnx').iterdir())) == 2
     assert process.stop() == 0

@@ -73,7 +73,7 @@ def make():
 
 
 def test_evaluate_learn_evaluate(make, tmp_path, capfd):
-    session = make(tmp_path, trials=2, episodes=2, seed=1, eval_seed0=50)
+    session = make(tmp_path, trials=2, episodes=2, seed=1, eval_seed0=50, max_duration_s=1.5)
     better = False
 
     def watch():  # the arm succeeds once it has learned
@@ -148,10 +148,15 @@ def test_no_episode_begins_before_every_reward_node_acts(make, tmp_path):
     assert session.session.report.notes == []
 
 
-def test_a_reward_node_that_never_acts_is_named(make, tmp_path):
-    session = make(tmp_path, trials=1, episodes=0, reward_nodes='["reward_gone"]', reward_wait_s=0.5)
+@pytest.mark.parametrize(
+    ('wait_s', 'told'),
+    [(0.5, ['waiting for reward models, at most 0.5 s (reward_wait_s:=0 where none runs)']), (0.0, [])],
+)
+def test_a_reward_node_that_never_acts_is_named(make, tmp_path, capfd, wait_s, told):
+    session = make(tmp_path, trials=1, episodes=0, reward_nodes='["reward_gone"]', reward_wait_s=wait_s)
     session.spin(lambda: session.session.report.notes)
     assert session.session.report.notes == ['not active: reward_gone']
+    assert [line for line in capfd.readouterr().err.splitlines() if 'reward models' in line] == told
 
 
 def test_held_out_starts_are_never_learned_from(tmp_path):

@@ -197,6 +197,24 @@ def test_counts_steps_once_and_interventions():
     assert world.record.intervention_ratio == pytest.approx(0.3)
 
 
+def test_steps_that_the_end_has_overtaken_still_count():
+    """Success comes over another topic than the steps before it, such as the only ones a person drove."""
+    world = World(success_samples=1)
+    world.run()
+    world.step(2)
+    end = world.now + 0.10
+    world.machine.success(end, True)
+    world.ended(Outcome.SUCCESS, EndCause.PREDICATE)
+    assert not world.machine.all_heard
+    world.step(1, Source.HUMAN, takeover=1)
+    assert (world.record.steps, world.record.human_steps, len(world.record.takeovers)) == (3, 1, 1)
+    world.step(1, Source.HUMAN, takeover=1)  # at the end, so what it did came after it
+    assert world.machine.all_heard
+    world.step(1, Source.HUMAN, takeover=2)
+    assert (world.record.steps, world.record.human_steps, len(world.record.takeovers)) == (3, 1, 1)
+    world.ended(Outcome.SUCCESS, EndCause.PREDICATE)
+
+
 @pytest.mark.parametrize('by_mode', [True, False])
 def test_a_takeover_fails_a_held_out_trial(by_mode):
     world = World()
