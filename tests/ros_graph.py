@@ -77,11 +77,13 @@ class Ros:
 
     def spin_until(self, predicate: Callable[[], bool], timeout: float = 10.0) -> bool:
         """Spin until ``predicate`` holds; returns whether it did within ``timeout`` seconds."""
-        end = time.monotonic() + timeout
+        end, late = time.monotonic() + timeout, 50
         while not predicate():
             if time.monotonic() > end:
-                return False
-            self.executor.spin_once(timeout_sec=0.02)
+                late -= 1  # of a machine that stood still, what has arrived meanwhile is still heard
+                if not late:
+                    return False
+            self.executor.spin_once(timeout_sec=0.02 if late == 50 else 0.0)
         return True
 
     def call(self, client, request, timeout: float = 10.0):

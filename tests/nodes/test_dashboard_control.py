@@ -5,7 +5,6 @@ import asyncio
 import time
 
 import aiohttp
-import numpy as np
 import pytest
 from apprentice_interfaces.msg import (
     EpisodeState,
@@ -45,8 +44,9 @@ def test_success_ends_a_running_episode_and_labels_an_ended_one(graph, url):
     name, request = graph.calls[-1]
     assert (name, request.data) == ('end', True)
     graph.episode_state = episode(EpisodeState.ENDED, EpisodeState.SUCCESS)
+    ended = lambda m: m['type'] == 'state' and m['episode']['phase'] == 'ENDED'  # noqa: E731
     try:
-        time.sleep(0.5)
+        talk(url, lambda websocket: until(websocket, ended))
         assert press(url, 'failure')['ok']
         name, request = graph.calls[-1]
         assert (name, request.episode_id, request.outcome) == ('label', 'e1', EpisodeState.FAILURE)
@@ -168,41 +168,51 @@ def test_the_controls_belong_to_one_page_and_the_other_may_stop(graph, url):
     asyncio.run(asyncio.wait_for(run(), TIMEOUT))
 
 
-async def clock(websocket):
-    """The node's clock in the next state."""
-    state = await until(websocket, lambda m: m['type'] == 'state')
-    return state['drive']['clock']
+async def hold(websocket, enough, **move):
+    """Hold as a page does until ``enough(seconds)``; returns the node's clock at the press.
+
+    A busy machine may be late, and the node lets go for it: then pressed anew.
+    """
+    pressed = clock = None
+    while pressed is None or not enough(clock - pressed):
+        message = await until(websocket, lambda m: m['type'] in ('state', 'reply'))
+        if message['type'] == 'reply':
+            await websocket.send_json({'action': 'drive', 'held': False})
+            pressed = None
+            continue
+        clock = message['drive']['clock']
+        pressed = pressed or clock
+        await websocket.send_json({'action': 'drive', 'held': True, 'clock': clock, **move})
+    return pressed
 
 
 def test_driving_is_published_while_held_and_let_go_when_the_page_is_lost(graph, url):
     graph.joys.clear()
+    graph.twists.clear()
+    held = lambda: [joy for joy in graph.joys if joy.buttons[0]]  # noqa: E731
 
     async def conversation(websocket):
         await identify(websocket)
-        for _ in range(5):
-            move = {'linear': [0.5, 7, -0.25], 'grip': -1, 'clock': await clock(websocket)}
-            await websocket.send_json({'action': 'drive', 'held': True, **move})
-        await until(websocket, lambda m: m['type'] == 'state' and m['drive']['client'])
+        enough = lambda _: len(held()) >= 5 and graph.joys[-1].buttons[0]  # noqa: E731
+        await hold(websocket, enough, linear=[0.5, 7, -0.25], grip=-1)
 
     talk(url, conversation)  # the connection ends while the stick is held
     deadline = time.monotonic() + TIMEOUT
-    while not (graph.joys and not graph.joys[-1].buttons[0]):
+    while graph.joys[-1].buttons[0]:
         assert time.monotonic() < deadline, 'nobody let go for the lost page'
         time.sleep(0.05)
-    held = [joy for joy in graph.joys if joy.buttons[0]]
-    assert len(held) == 5
-    assert list(held[0].axes) == pytest.approx([0.5, 1.0, -0.25, 0, 0, 0])
-    assert list(held[0].buttons) == [1, 0, 0, 0, 1], 'closes'
+    joy, twist = held()[0], graph.twists[0]
+    assert list(joy.axes) == pytest.approx([0.5, 1.0, -0.25, 0, 0, 0])
+    assert list(joy.buttons) == [1, 0, 0, 0, 1], 'closes'
     assert list(graph.joys[-1].axes) == [0.0] * 6
-    twist = graph.twists[0]
-    assert (twist.twist.linear.x, twist.header.frame_id) == (0.5, held[0].header.frame_id)
+    assert (twist.twist.linear.x, twist.header.frame_id) == (0.5, joy.header.frame_id)
 
 
 def test_what_was_long_on_its_way_drives_nothing_until_it_is_let_go(graph, url):
     graph.joys.clear()
 
     def held():
-        return [bool(joy.buttons[0]) for joy in graph.joys]
+        return bool(graph.joys and graph.joys[-1].buttons[0])
 
     async def conversation(websocket):
         await identify(websocket)
@@ -213,41 +223,34 @@ def test_what_was_long_on_its_way_drives_nothing_until_it_is_let_go(graph, url):
             await websocket.send_json({'action': 'take'})
             taken = await until(websocket, lambda m: m['type'] == 'reply')
 
-        async def drive(stamp, on=True):
-            await websocket.send_json({'action': 'drive', 'held': on, 'clock': stamp})
+        async def drive(clock, on=True):
+            await websocket.send_json({'action': 'drive', 'held': on, 'clock': clock})
 
-        async def heard(count):
-            while len(held()) < count:
+        async def refused():
+            reply = await until(websocket, lambda m: m['type'] == 'reply')
+            assert not reply['ok']
+            assert 'let go, then hold again' in reply['message']
+            while held():
                 await asyncio.sleep(0.02)
 
-        old = await clock(websocket)
+        old = await hold(websocket, lambda seconds: seconds > 0.6 and held())
         await drive(old)
-        await heard(1)
-        await asyncio.sleep(0.4)
-        await drive(await clock(websocket))
-        await heard(2)
-        await asyncio.sleep(0.2)
-        await drive(old)  # sent 0.6 s ago
-        reply = await until(websocket, lambda m: m['type'] == 'reply')
-        await heard(3)
+        await refused()
         # what follows is fresh, but of the same hold
-        await drive(await clock(websocket))
-        await clock(websocket)
-        assert held() == [True, True, False]
+        state = await until(websocket, lambda m: m['type'] == 'state')
+        await drive(state['drive']['clock'])
+        await refused()
         await drive(None, on=False)  # letting go counts whatever its age
-        await drive(await clock(websocket))
-        await heard(4)
+        pressed = await hold(websocket, lambda _: held())
         # a pause of the page is no different: it has to press anew
-        await until(websocket, lambda m: m['type'] == 'state' and m['drive']['client'] is None)
-        await drive(await clock(websocket))
-        again = await until(websocket, lambda m: m['type'] == 'reply')
+        later = lambda m: m['type'] == 'state' and m['drive']['clock'] > pressed + 0.5  # noqa: E731
+        state = await until(websocket, lambda m: later(m) and m['drive']['client'] is None)
+        await drive(state['drive']['clock'])
+        await refused()
         await websocket.send_json({'action': 'give'})
-        return reply, again
 
-    for reply in talk(url, conversation):
-        assert not reply['ok']
-        assert 'let go, then hold again' in reply['message']
-    assert held() == [True, True, False, True, False]
+    talk(url, conversation)
+    assert not held()
 
 
 @pytest.mark.parametrize(
@@ -284,6 +287,7 @@ def test_what_is_not_understood_is_answered(url, text):
 def test_a_flood_is_cut_and_stop_comes_through_it(graph, url):
     async def conversation(websocket):
         await identify(websocket)
+        began = time.monotonic()
         for _ in range(400):
             await websocket.send_json({'action': 'dance'})
         await websocket.send_json({'action': 'stop'})
@@ -292,11 +296,11 @@ def test_a_flood_is_cut_and_stop_comes_through_it(graph, url):
             reply = await until(websocket, lambda m: m['type'] == 'reply')
             answers.append(reply['message'])
             if reply['action'] == 'stop':
-                return reply, answers
+                return reply, answers, time.monotonic() - began
 
-    reply, answers = talk(url, conversation)
+    reply, answers, seconds = talk(url, conversation)
     assert reply['ok']
-    assert len(answers) < 150
+    assert len(answers) < 110 + 60 * seconds, '90 at once, and 60 a second'
     assert any('too many messages' in answer for answer in answers)
 
 
@@ -316,13 +320,11 @@ def test_a_page_that_does_not_read_makes_nobody_wait(graph, url):
         async with aiohttp.ClientSession() as session:
             lazy = await session.ws_connect(url + '/ws')  # never read
             busy = await session.ws_connect(url + '/ws')
-            ages, began = [], time.monotonic()
-            while time.monotonic() - began < 3.0:
-                message = await busy.receive()
-                if message.type == aiohttp.WSMsgType.BINARY:
-                    ages.append(time.monotonic())
+            frames = 0
+            while frames < 40:
+                kind = (await busy.receive()).type
+                assert kind in (aiohttp.WSMsgType.TEXT, aiohttp.WSMsgType.BINARY)
+                frames += kind == aiohttp.WSMsgType.BINARY
             await lazy.close()
-            return np.diff(ages)
 
-    gaps = asyncio.run(asyncio.wait_for(run(), TIMEOUT))
-    assert len(gaps) > 30, '2 cameras at 10 Hz for 3 s'
+    asyncio.run(asyncio.wait_for(run(), TIMEOUT))

@@ -1,6 +1,8 @@
 # Copyright 2026 The Apprentice authors. SPDX-License-Identifier: Apache-2.0
 """A lifecycle manager can take every managed node down and up again: the same graph, nothing twice."""
 
+import time
+
 import pytest
 from lifecycle_msgs.msg import Transition
 from lifecycle_msgs.srv import ChangeState
@@ -45,13 +47,17 @@ def test_configured_again_is_the_same_graph(ros, start_node, name, output, optio
 
     assert ros.spin_until(lambda: node.count_publishers(output) == 1, 60.0), process.output()
     client = node.create_client(ChangeState, f'{name}/change_state')
-    ros.spin_until(lambda: False, 1.0)  # the rest of the node is discovered
-    first = graph()
+    assert ros.spin_until(lambda: name in node.get_node_names(), 60.0)
+    before, first, end = None, graph(), time.monotonic() + 60.0
+    while before != first:  # until the rest of the node is discovered
+        assert time.monotonic() < end, f'the graph of {name} goes on changing'
+        ros.spin_until(lambda: False, 1.0)
+        before, first = first, graph()
     for round_ in range(2):
         for transition in DOWN_AND_UP:
             request = ChangeState.Request(transition=Transition(id=transition))
             assert ros.call(client, request, 60.0).success, process.output()
             if transition == Transition.TRANSITION_CLEANUP:
-                assert ros.spin_until(lambda: node.count_publishers(output) == 0, 10.0)
-        assert ros.spin_until(lambda: graph() == first, 10.0), f'round {round_}: {graph()} is not {first}'
+                assert ros.spin_until(lambda: node.count_publishers(output) == 0, 30.0)
+        assert ros.spin_until(lambda: graph() == first, 30.0), f'round {round_}: {graph()} is not {first}'
     assert process.stop() == 0, process.output()

@@ -14,6 +14,7 @@ import time
 import pytest
 from apprentice_interfaces.srv import StartEpisode
 from rclpy.node import Node
+from rclpy.qos import DurabilityPolicy, QoSProfile
 from std_msgs.msg import String
 
 from apprentice.cli.launch_file import load
@@ -81,9 +82,9 @@ def test_commands_label_discard_and_quit(tmp_path, ros):
         'episodes': '5', 'max_duration_s': '0.0',
     }  # fmt: skip
     states: list[dict] = []
-    ros.node.create_subscription(
-        String, 'record/status', lambda m: states.append(json.loads(m.data)), qos.STATE
-    )
+    # deeper than its publisher: some states are short
+    every = QoSProfile(depth=100, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+    ros.node.create_subscription(String, 'record/status', lambda m: states.append(json.loads(m.data)), every)
     commands = ros.node.create_publisher(String, 'record/command', qos.LOG)
     start = ros.node.create_client(StartEpisode, 'episode/start')
     lines: list[str] = []

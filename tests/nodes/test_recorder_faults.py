@@ -28,7 +28,7 @@ def kinds(path):
     return {problem.kind for problem in check_log(path, SPEC)} - {'joint jump'}
 
 
-def play_whole(publisher, name, start, ticks=40, pause=0.004):
+def play_whole(publisher, name, start, ticks=40, pause=0.02):
     publisher.play(name, start, ticks, pause)
     publisher.end(name, start, ticks)
     publisher.wait(lambda: any(path.stem == name for path in publisher.sealed))

@@ -93,12 +93,16 @@ def test_published_with_the_original_spacing(file):
     node = rclpy.create_node('listener', context=context)
     executor = SingleThreadedExecutor(context=context)
     executor.add_node(node)
-    executed: list[tuple[float, Any]] = []
+    executed: list[Any] = []
+    times: list[float] = []  # when each was published, by the clock of that process
     images: list[Any] = []
     commands: list[Any] = []
-    node.create_subscription(
-        ExecutedCommand, '/gate/executed', lambda m: executed.append((time.monotonic(), m)), qos.LOG
-    )
+
+    def on_executed(message, info):
+        executed.append(message)
+        times.append(info['source_timestamp'] * 1e-9)
+
+    node.create_subscription(ExecutedCommand, '/gate/executed', on_executed, qos.LOG)
     node.create_subscription(Image, '/camera/front/image_raw', images.append, qos.SENSOR)
     node.create_subscription(JointTrajectory, '/' + SPEC.command.topic, commands.append, qos.LOG)
     process = subprocess.Popen(
@@ -106,7 +110,7 @@ def test_published_with_the_original_spacing(file):
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
     )  # fmt: skip
     try:
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 90
         while process.poll() is None and time.monotonic() < deadline:
             executor.spin_once(timeout_sec=0.02)
         for _ in range(20):
@@ -119,9 +123,11 @@ def test_published_with_the_original_spacing(file):
         rclpy.shutdown(context=context)
     assert process.returncode == 0, output
     assert len(executed) == STEPS
-    assert executed[3][1].executed[0] == 1.0
-    assert convert.seconds(executed[3][1].header.stamp) == pytest.approx(50.3)
-    assert executed[-1][0] - executed[0][0] == pytest.approx(1.8, abs=0.4)
+    assert executed[3].executed[0] == 1.0
+    assert convert.seconds(executed[3].header.stamp) == pytest.approx(50.3)
+    # one that comes late is made up for
+    assert np.median(np.diff(times)) == pytest.approx(0.2, abs=0.06)
+    assert times[-1] - times[0] > 1.4
     assert len(images) >= STEPS - 1
     # a recording does not move a robot unless its command topic is named
     assert not commands

@@ -119,21 +119,21 @@ def test_calibrate_alarm_acknowledge_audit(ros, tmp_path):
     answer = ros.call(graph.acknowledge, Trigger.Request())
     assert (answer.success, answer.message) == (True, 'critic')
 
-    def look_again(number: int) -> None:
+    def look_again(number: int, so) -> None:
         graph.say(number, EpisodeState.ENDED, EpisodeState.FAILURE, EpisodeState.CAUSE_HUMAN, 1.0)
-        ros.spin_until(lambda: False, 0.2)
+        assert ros.spin_until(so)
 
     # a person looks again at a claimed success: it was none
-    look_again(10)
-    monitor = graph.node._watches['critic'].monitor
-    assert {j.episode_id: j.gold for j in monitor._judged}['e10'] == 0.0
+    watch = graph.node._watches['critic']
+    gold = lambda: {j.episode_id: j.gold for j in watch.monitor._judged}['e10']  # noqa: E731
+    assert gold() == 1.0
+    look_again(10, lambda: gold() == 0.0)
     report = graph.episode(16, EpisodeState.FAILURE)
     assert dict(zip(report.detectors, report.alarms))['false_success']
     report = graph.episode(17, EpisodeState.FAILURE)
     assert (report.level, report.weight) == (RewardHealth.SPARSE, 0.0)
     # one of the calibration set is taken out of it: nine are left, and another is collected
-    look_again(9)
-    assert graph.node._watches['critic'].monitor is None
+    look_again(9, lambda: watch.monitor is None)
 
 
 def test_what_ends_by_the_reward_model_is_no_verdict(ros, tmp_path):

@@ -15,7 +15,7 @@ from rclpy.parameter import Parameter
 from sensor_msgs.msg import Image, JointState
 from visualization_msgs.msg import MarkerArray
 
-from apprentice.nodes import convert, qos
+from apprentice.nodes import convert, qos, reward_state
 from apprentice.nodes.reward import RewardNode
 from apprentice.nodes.reward_state import StateFeed
 from apprentice.nodes.runtime import StartupError
@@ -85,17 +85,18 @@ class Robot:
         self.tip.publish(pose)
         names = [joint.name for joint in SPEC.joints]
         self.joints.publish(convert.joint_state_msg(stamp, names, np.full(SPEC.dim, 0.03)))
-        assert self.ros.spin_until(lambda: len(self.samples) > before, 10.0)
+        assert self.ros.spin_until(lambda: len(self.samples) > before, 30.0)
         return self.samples[-1]
 
 
-def test_a_program_scores_the_state_of_the_frame(ros, weights):
+def test_a_program_scores_the_state_of_the_frame(ros, weights, monkeypatch):
     parameters = {'model': 'apprentice.reward_models.programs.model:TermsReward', 'weights': weights}
     overrides = [Parameter(name, value=value) for name, value in {**parameters, 'lockstep': True}.items()]
     node = ros.add(RewardNode(parameter_overrides=overrides))
     node.start()
     robot = Robot(ros, node)
     robot.start()
+    monkeypatch.setattr(reward_state, '_WAIT_S', 20.0)  # as long as a busy machine needs
     try:
         for number, height in enumerate((0.2, 0.1, 0.4)):
             sample = robot.moment(100.0 + 0.5 * number, height)
@@ -103,9 +104,11 @@ def test_a_program_scores_the_state_of_the_frame(ros, weights):
             assert sample.kind == RewardSample.COST
             assert sample.value == pytest.approx(height + 10 * 0.03, abs=1e-5)
             assert sample.model == 'program_terms'
+        monkeypatch.setattr(reward_state, '_WAIT_S', 1.5)
         sample = robot.moment(101.5, 0.2, objects=False)
         assert not sample.valid
         assert 'needs sim/object_poses, which is 0.5 s old; is it published?' in sample.reason
+        monkeypatch.setattr(reward_state, '_WAIT_S', 20.0)
         sample = robot.moment(102.0, 200.0)
         assert not sample.valid, 'a height in millimetres'
     finally:
@@ -133,25 +136,33 @@ def seconds(feed, stamp, error=''):
     return time.monotonic() - started
 
 
-def test_a_recent_state_is_not_waited_for(ros):
-    assert seconds(state_feed(ros, 100.0), 100.15) < 0.1
+@pytest.fixture
+def long_wait(monkeypatch):
+    """Whoever waits is told from a machine that is busy."""
+    monkeypatch.setattr(reward_state, '_WAIT_S', 20.0)
+
+
+def test_a_recent_state_is_not_waited_for(ros, long_wait):
+    assert seconds(state_feed(ros, 100.0), 100.15) < 5.0
+
+
+def test_in_lockstep_the_state_of_the_moment_is_waited_for_with_one_deadline_for_all(ros, monkeypatch):
+    monkeypatch.setattr(reward_state, '_WAIT_S', 1.0)
     exact = state_feed(ros, 100.0, lockstep=True)
-    assert 0.4 < seconds(exact, 100.15) < 0.9, (
-        'in lockstep the state of the moment, within one deadline for all'
-    )
+    assert 0.99 < seconds(exact, 100.15) < 2.9
 
 
-def test_a_silent_topic_holds_nobody_up(ros):
+def test_a_silent_topic_holds_nobody_up(ros, long_wait):
     feed = state_feed(ros, 100.0, ('joint_states', 'ee_pose'))
     for stamp in (100.1, 100.2):
-        assert seconds(feed, stamp, 'sim/object_poses, which is missing') < 0.1
-    assert seconds(feed, 100.6, 'joint_states, which is 0.6 s old.*state_max_age_s') < 0.1
+        assert seconds(feed, stamp, 'sim/object_poses, which is missing') < 5.0
+    assert seconds(feed, 100.6, 'joint_states, which is 0.6 s old.*state_max_age_s') < 5.0
     for topic, name in EVERY.items():
         feed._keep(topic, 100.7, {name: np.zeros(7)})
-    assert seconds(feed, 100.8) < 0.1
+    assert seconds(feed, 100.8) < 5.0
 
 
-def test_a_slow_topic_is_used_as_it_is_within_the_age_that_was_given(ros):
+def test_a_slow_topic_is_used_as_it_is_within_the_age_that_was_given(ros, long_wait):
     """A pose estimator at 2 Hz beside joints at 100 Hz: every frame has a state, and none is waited for."""
     feed = state_feed(ros, 100.0, max_age_s=0.6)
     waited = 0.0
@@ -162,10 +173,10 @@ def test_a_slow_topic_is_used_as_it_is_within_the_age_that_was_given(ros):
         waited += seconds(feed, stamp)
         if tick % 5 == 0:
             feed._keep('sim/object_poses', stamp, {'cube_red': np.full(7, stamp)})
-    assert waited < 0.2
+    assert waited < 5.0
     found = feed.at(102.05)
     assert (found['tip'][0], found['cube_red'][0]) == (102.0, 102.0)
-    assert seconds(feed, 102.7, 'sim|joint') < 0.1
+    assert seconds(feed, 102.7, 'sim|joint') < 5.0
 
 
 def test_a_program_that_judges_the_action_is_refused_at_the_start(ros, tmp_path, capfd):

@@ -68,13 +68,13 @@ def test_a_terminal_drives_the_real_gate(ros, start_node, tmp_path):
     start = rig.tool()
     rig.keep_until(lambda: rig.tool()[1] > start[1] + 0.01, lambda: os.write(ours, b'a'), period=0.03)
     assert rig.mode == ControlMode.HUMAN
-    rig.until_mode(ControlMode.PAUSED, 3.0)  # nothing is typed any more
+    rig.until_mode(ControlMode.PAUSED)  # nothing is typed any more
     # the terminal window is closed while it drives
     rig.keep_until(rig.drives, lambda: os.write(ours, b'w'), period=0.03)
     os.close(theirs)
     os.close(ours)
-    rig.until_mode(ControlMode.PAUSED, 3.0)
-    assert rig.ros.spin_until(lambda: 'the terminal is gone' in rig.teleop.output(), 3.0)
+    rig.until_mode(ControlMode.PAUSED)
+    assert rig.ros.spin_until(lambda: 'the terminal is gone' in rig.teleop.output())
 
 
 def test_without_a_terminal_it_says_what_to_do(start_node, tmp_path):
@@ -180,7 +180,7 @@ def test_a_virtual_pad_drives_and_is_unplugged(ros, start_node):
     device.syn()
     rig.keep_until(lambda: rig.tool()[0] > start[0] + 0.01, lambda: None)
     device.close()
-    rig.until_mode(ControlMode.PAUSED, 3.0)
+    rig.until_mode(ControlMode.PAUSED)
     # plugged in again with the dead-man pressed: that is no press
     device = uinput(pad)
     device.write(ecodes.EV_KEY, ecodes.BTN_TL, 1)
@@ -192,7 +192,7 @@ def test_a_virtual_pad_drives_and_is_unplugged(ros, start_node):
     rig.wait(0.3)
     device.write(ecodes.EV_KEY, ecodes.BTN_TL, 1)
     device.syn()
-    rig.until_mode(ControlMode.HUMAN, 3.0)
+    rig.until_mode(ControlMode.HUMAN)
     device.close()
 
 

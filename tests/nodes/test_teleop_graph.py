@@ -1,13 +1,14 @@
 # Copyright 2026 The Apprentice authors. SPDX-License-Identifier: Apache-2.0
 """People at the controls of the real gate: pads, pages, a SpaceMouse and a leader arm, as messages."""
 
+import re
 import time
 
 import numpy as np
 from apprentice_interfaces.msg import EpisodeState
 from geometry_msgs.msg import Twist, TwistStamped, Vector3
 from std_srvs.srv import SetBool, Trigger
-from teleop_rig import CHAIN, HOME, RATE, ROBOT, SPEC, TeleopRig, axes
+from teleop_rig import CHAIN, HOME, RATE, ROBOT, SPEC, TeleopRig, axes, patient
 from visualization_msgs.msg import MarkerArray
 
 from apprentice.nodes import convert, qos
@@ -23,48 +24,49 @@ def tool(joints: np.ndarray) -> np.ndarray:
     return CHAIN.forward(joints[:6])[0]
 
 
-def test_a_pad_takes_over_drives_and_gives_back(ros, start_node):
-    rig = TeleopRig(ros, start_node, 'joy')
+def test_a_pad_takes_over_drives_and_gives_back(ros, start_node, tmp_path):
+    rig = TeleopRig(ros, start_node, patient(tmp_path, 'joy'))
     rig.ready('joy')
-    rig.keep(0.3, lambda: rig.joy(axes=axes()))
-    rig.plan(HOME)
-    rig.until_mode(ControlMode.POLICY)
+    rest = lambda: rig.joy(axes=axes())  # noqa: E731
+    rig.keep(0.3, rest)
+    rig.plan_until_followed(HOME)
 
     start, epoch = rig.position(), rig.states[-1].epoch
     moved = lambda: tool(rig.position()) - tool(start)  # noqa: E731
-    rig.keep_until(lambda: moved()[0] > 0.02, lambda: rig.joy([HOLD], axes(x=1.0)))
+    rig.hold_until(lambda: moved()[0] > 0.02, rest, lambda: rig.joy([HOLD], axes(x=1.0)))
     assert rig.mode == ControlMode.HUMAN, rig.teleop.output()
     np.testing.assert_allclose(moved()[1:], 0.0, atol=2e-3)
     clamped = dict(zip(CLAMP_NAMES.values(), rig.states[-1].clamped))
-    slow, count = rig.speed()[0], len(rig.executed)
+    slow = rig.speed()[0]
     assert slow < 0.2 * 0.3 * 1.2  # m/s of the mapping, share of the slow speed
 
-    rig.keep_until(lambda: moved()[2] > 0.06, lambda: rig.joy([HOLD, 5], axes(z=1.0)))
+    up = lambda: rig.joy([HOLD, 5], axes(z=1.0))  # noqa: E731
+    rig.hold_until(lambda: moved()[2] > 0.02, rest, up)
+    count = len(rig.executed)
+    rig.hold_until(lambda: moved()[2] > 0.07, rest, up)
     assert 1.2 * slow < rig.speed(count)[2] < 0.2 * 1.2
 
     # letting go: PAUSED, a plan of before is worthless, a fresh one goes on
-    rig.joy(axes=axes())
-    rig.until_mode(ControlMode.PAUSED, 0.5)
+    rest()
+    rig.until_mode(ControlMode.PAUSED)
+    assert 'released: the dead-man was let go' in rig.teleop.output()
     assert rig.states[-1].epoch > epoch
-    rig.wait(0.1)
-    count = len(rig.executed)
-    rig.wait(0.4)
-    stands = np.array([m.executed for _, m in rig.executed[count:]])
-    assert len(stands) > 5
+    assert ros.spin_until(lambda: rig.sources()[-20:] == [Source.HOLD] * 20), rig.said()
+    stands = np.array([m.executed for _, m in rig.executed[-20:]])
     np.testing.assert_array_equal(stands, np.tile(stands[0], (len(stands), 1)))
     assert rig.mode == ControlMode.PAUSED
-    rig.plan(rig.position())
-    rig.until_mode(ControlMode.POLICY)
+    rig.plan_until_followed(rig.position())
     # what the teleop node asked for was within the limits
     assert dict(zip(CLAMP_NAMES.values(), rig.states[-1].clamped)) == clamped
     assert rig.teleop.stop() == 0
 
 
-def test_a_second_teleop_node_is_refused_while_the_first_drives(ros, start_node):
-    rig = TeleopRig(ros, start_node, 'joy')
+def test_a_second_teleop_node_is_refused_while_the_first_drives(ros, start_node, tmp_path):
+    rig = TeleopRig(ros, start_node, patient(tmp_path, 'joy'))
     rig.ready('joy')
-    more = ('-p', f'robot:={ROBOT}', '-p', f'rate_hz:={RATE}', '-p', "person:=''", '-p', 'device:=browser')
-    second = start_node('teleop', *more, '-r', '__node:=teleop_two')
+    more = ('-p', f'robot:={ROBOT}', '-p', f'rate_hz:={RATE}', '-p', "person:=''")
+    page = ('-p', f'device:={patient(tmp_path, "browser")}')
+    second = start_node('teleop', *more, *page, '-r', '__node:=teleop_two')
     heard = lambda: rig.publishers['teleop/joy'].get_subscription_count() >= 1  # noqa: E731
     assert ros.spin_until(lambda: heard() and ros.node.count_publishers('human/command') == 2, 60.0)
 
@@ -74,14 +76,16 @@ def test_a_second_teleop_node_is_refused_while_the_first_drives(ros, start_node)
 
     rig.keep(0.5, lambda: both(False, False))
     start = tool(rig.position())
-    rig.keep_until(rig.drives, lambda: both(True, False))
+    rig.hold_until(rig.drives, lambda: both(False, False), lambda: both(True, False))
     takeover = rig.states[-1].takeover_id
     reason = '/teleop may be driving, and one node drives at a time'
-    for _ in range(10):  # a node that has just begun may not have heard the robot yet, and says so
+    for _ in range(20):  # a node that has just begun may not have heard the robot yet, and says so
         rig.keep(0.3, lambda: both(True, False))
         refused = second.output().count('does not drive')
         said = lambda: second.output().count('does not drive') > refused  # noqa: B023, E731
-        rig.keep_until(said, lambda: both(True, True))
+        end = time.monotonic() + 1.0
+        while not said() and time.monotonic() < end:
+            rig.keep(0.05, lambda: both(True, True))
         if reason in second.output():
             break
     assert reason in second.output()
@@ -91,8 +95,7 @@ def test_a_second_teleop_node_is_refused_while_the_first_drives(ros, start_node)
     # the second has to press anew, and then it drives
     rig.keep(0.3, lambda: both(False, True))
     assert rig.mode == ControlMode.PAUSED
-    rig.keep(0.2, lambda: both(False, False))
-    rig.keep_until(rig.drives, lambda: both(False, True))
+    rig.press(lambda: both(False, False), lambda: both(False, True))
     # a third that asks nobody is not followed
     rogue, held = HumanCommands(ros.node, SPEC), tool(rig.position())
 
@@ -100,88 +103,99 @@ def test_a_second_teleop_node_is_refused_while_the_first_drives(ros, start_node)
         both(False, True)
         rogue.publish(time.time(), HOME + 0.2)
 
-    rig.keep(0.6, all_three)
+    ignored = 'human/command ignored: driver: /test_'
+    rig.keep_until(lambda: ignored in rig.gate.output(), all_three)
+    rig.keep(0.4, all_three)
     assert rig.mode == ControlMode.HUMAN
     np.testing.assert_allclose(tool(rig.position()), held, atol=5e-3)
-    assert 'human/command ignored: driver: /test_' in rig.gate.output()
 
 
 def test_a_silent_pad_is_released(ros, start_node):
     rig = TeleopRig(ros, start_node, 'joy')
     rig.ready('joy')
-    rig.keep(0.2, lambda: rig.joy(axes=axes()))
-    rig.keep_until(rig.drives, lambda: rig.joy([HOLD], axes(x=1.0)))
-    silent = time.monotonic()
-    rig.until_mode(ControlMode.PAUSED, 2.0)  # not HOLD: the node noticed before the gate had to
-    assert time.monotonic() - silent < 0.8
-    assert 'was silent' in rig.teleop.output()
+    rest = lambda: rig.joy(axes=axes())  # noqa: E731
+    rig.press(rest, lambda: rig.joy([HOLD], axes(x=1.0)))
+    rig.until_mode(ControlMode.PAUSED)  # not HOLD: the node noticed before the gate had to
+    silent = re.search(r'joy was silent for ([\d.]+) s', rig.teleop.output())
+    assert silent
+    assert float(silent[1]) >= 0.5  # of the mapping
     # it comes back with the button still held: that is no press
     rig.keep(0.4, lambda: rig.joy([HOLD], axes(x=1.0)))
     assert rig.mode == ControlMode.PAUSED
-    rig.joy(axes=axes())
-    rig.wait(0.1)
-    rig.keep_until(rig.drives, lambda: rig.joy([HOLD], axes()))
+    rig.press(rest, lambda: rig.joy([HOLD], axes()))
     # messages that were long on their way are none
     late = lambda: rig.joy([HOLD], axes(x=1.0), stamp=time.time() - 3.0)  # noqa: E731
-    rig.keep_until(lambda: rig.mode == ControlMode.PAUSED, late)
-    assert 'is not heard' in rig.teleop.output()
+    said = lambda: 'is not heard' in rig.teleop.output()  # noqa: E731
+    rig.keep_until(lambda: rig.mode == ControlMode.PAUSED and said(), late)
 
 
-def test_a_killed_teleop_node_leaves_the_arm_standing(ros, start_node):
-    rig = TeleopRig(ros, start_node, 'joy')
+def test_a_killed_teleop_node_leaves_the_arm_standing(ros, start_node, tmp_path):
+    rig = TeleopRig(ros, start_node, patient(tmp_path, 'joy'))
     rig.ready('joy')
-    rig.press(lambda: rig.joy(axes=axes()), lambda: rig.joy([HOLD], axes(x=1.0)))
+    start = rig.tool()
+    rest = lambda: rig.joy(axes=axes())  # noqa: E731
+    rig.keep(0.3, rest)
+    rig.hold_until(lambda: rig.tool()[0] > start[0] + 0.01, rest, lambda: rig.joy([HOLD], axes(x=1.0)))
     rig.teleop.popen.kill()
-    rig.wait(0.2)
-    stands = rig.position()
     rig.until_mode(ControlMode.HOLD)
-    np.testing.assert_allclose(rig.position(), stands, atol=5e-3)
     assert 'no human command' in rig.states[-1].reason
+    assert ros.spin_until(lambda: rig.sources()[-1:] == [Source.HOLD])
+    # from its last command on
+    last = max(i for i, source in enumerate(rig.sources()) if source == Source.HUMAN)
+    stands = np.array([m.executed for _, m in rig.executed[last:]])
+    np.testing.assert_array_equal(stands, np.tile(stands[0], (len(stands), 1)))
+    near = lambda: np.allclose(rig.position(), stands[-1], atol=5e-3)  # noqa: E731
+    assert ros.spin_until(near), rig.position()
 
 
-def test_stop_labels_and_a_refused_takeover(ros, start_node):
-    rig = TeleopRig(ros, start_node, 'joy')
+def test_stop_labels_and_a_refused_takeover(ros, start_node, tmp_path):
+    rig = TeleopRig(ros, start_node, patient(tmp_path, 'joy'))
     rig.ready('joy')
-    rig.keep(0.2, lambda: rig.joy(axes=axes()))
+    rest = lambda: rig.joy(axes=axes())  # noqa: E731
+    rig.keep(0.3, rest)
     # stop needs no dead-man
     rig.joy([1], axes())
     rig.until_mode(ControlMode.STOP)
-    rig.joy(axes=axes())
-    rig.wait(0.1)
-    rig.keep(0.3, lambda: rig.joy([HOLD], axes(x=1.0)))
+    rig.keep(0.3, rest)
+    refused = lambda: 'takeover was refused' in rig.teleop.output()  # noqa: E731
+    rig.hold_until(refused, rest, lambda: rig.joy([HOLD], axes(x=1.0)))
     assert rig.mode == ControlMode.STOP
-    assert 'takeover was refused' in rig.teleop.output()
     for buttons in ((3,), (), (7,), ()):
         rig.joy(buttons, axes())
         rig.wait(0.1)
+    ros.spin_until(lambda: len(rig.events) >= 3)
     assert rig.events == ['stop', 'success', 'record']
     assert Source.HUMAN not in rig.sources()
 
 
-def test_the_first_of_two_devices_has_control(ros, start_node):
-    rig = TeleopRig(ros, start_node, 'joy,spacemouse')
+def test_the_first_of_two_devices_has_control(ros, start_node, tmp_path):
+    rig = TeleopRig(ros, start_node, patient(tmp_path, 'joy', 'spacemouse'))
     rig.ready('joy', 'spacenav/twist')
 
     def both(joy_buttons, push):
         rig.joy(joy_buttons, axes())
         rig.publishers['spacenav/twist'].publish(Twist(linear=Vector3(z=push)))
 
-    rig.keep(0.3, lambda: both([], 0.0))
+    rest = lambda: both([], 0.0)  # noqa: E731
+    rig.keep(0.3, rest)
     start = tool(rig.position())
-    rig.keep_until(rig.drives, lambda: both([HOLD], 0.0))
+    rig.hold_until(rig.drives, rest, lambda: both([HOLD], 0.0))
     rig.keep(0.4, lambda: both([HOLD], 1.0))  # the mouse is ignored
     np.testing.assert_allclose(tool(rig.position()), start, atol=3e-3)
-    rig.keep(0.3, lambda: both([], 1.0))  # and stays so: its motion began too early
-    rig.until_mode(ControlMode.PAUSED)
-    rig.keep(0.7, lambda: both([], 0.0))
-    rig.keep_until(lambda: tool(rig.position())[2] > start[2] + 0.01, lambda: both([], 1.0))
+    # and stays so: its motion began too early
+    rig.keep_until(lambda: rig.mode == ControlMode.PAUSED, lambda: both([], 1.0))
+    rig.keep(0.3, lambda: both([], 1.0))
+    assert rig.mode == ControlMode.PAUSED
+    rig.keep(1.3, rest)  # longer than a motion of the mapping lasts
+    higher = lambda: tool(rig.position())[2] > start[2] + 0.01  # noqa: E731
+    rig.hold_until(higher, rest, lambda: both([], 1.0), rest=1.3)
     assert rig.mode == ControlMode.HUMAN
     # resting, the cap is no dead-man any more
-    rig.keep_until(lambda: rig.mode == ControlMode.PAUSED, lambda: both([], 0.0))
+    rig.keep_until(lambda: rig.mode == ControlMode.PAUSED, rest)
 
 
-def test_pages_drive_one_at_a_time(ros, start_node):
-    rig = TeleopRig(ros, start_node, 'browser')
+def test_pages_drive_one_at_a_time(ros, start_node, tmp_path):
+    rig = TeleopRig(ros, start_node, patient(tmp_path, 'browser'))
     rig.ready('teleop/joy', 'teleop/twist')
 
     def page(name, held, push=0.0, yaw=0.0):
@@ -191,11 +205,11 @@ def test_pages_drive_one_at_a_time(ros, start_node):
         rig.publishers['teleop/twist'].publish(message)
         rig.joy([0, 1] if held else [], topic='teleop/joy', page=name)
 
+    far = lambda: tool(rig.position())[1]  # noqa: E731
     rig.keep(0.1, lambda: page('a', False))
     start = tool(rig.position())
-    rig.keep_until(
-        lambda: tool(rig.position())[1] > start[1] + 0.02, lambda: page('a', True, push=1.0), period=0.05
-    )
+    there = lambda: far() > start[1] + 0.02  # noqa: E731
+    rig.hold_until(there, lambda: page('a', False), lambda: page('a', True, push=1.0), period=0.05)
     moved = tool(rig.position()) - start
     np.testing.assert_allclose(moved[[0, 2]], 0.0, atol=3e-3)
 
@@ -203,20 +217,22 @@ def test_pages_drive_one_at_a_time(ros, start_node):
         page('a', True)
         page('b', True, push=-1.0)
 
-    rig.keep(0.2, two, 0.05)
+    def stands():
+        last = [tuple(m.executed) for _, m in rig.executed[-10:]]
+        return set(last) == {last[0]} and np.allclose(rig.position(), last[0], atol=1e-3)
+
+    rig.keep_until(stands, two, period=0.05)
     held = tool(rig.position())
     rig.keep(0.4, two, 0.05)
     np.testing.assert_allclose(tool(rig.position()), held, atol=3e-3)
-    rig.keep(0.1, lambda: page('a', False))
-    rig.until_mode(ControlMode.PAUSED)
-    rig.keep_until(
-        lambda: tool(rig.position())[1] < held[1] - 0.02, lambda: page('b', True, push=-1.0), period=0.05
-    )
+    rig.keep_until(lambda: rig.mode == ControlMode.PAUSED, lambda: page('a', False), period=0.05)
+    there = lambda: far() < held[1] - 0.02  # noqa: E731
+    rig.hold_until(there, lambda: page('b', False), lambda: page('b', True, push=-1.0), period=0.05)
     assert rig.mode == ControlMode.HUMAN
 
 
-def test_a_leader_is_followed_once_it_is_near(ros, start_node):
-    rig = TeleopRig(ros, start_node, 'leader')
+def test_a_leader_is_followed_once_it_is_near(ros, start_node, tmp_path):
+    rig = TeleopRig(ros, start_node, patient(tmp_path, 'leader'))
     rig.ready('joy', 'leader/joint_states')
 
     def leader(offset, buttons):
@@ -226,19 +242,20 @@ def test_a_leader_is_followed_once_it_is_near(ros, start_node):
 
     far, near = np.zeros(7), np.zeros(7)
     far[0], near[0], near[6] = 1.0, 0.2, -0.03
-    rig.press(lambda: leader(far, []), lambda: leader(far, [HOLD]))
+    rest = lambda: leader(far, [])  # noqa: E731
+    rig.press(rest, lambda: leader(far, [HOLD]))
     off = 'leader joint1 is 1.00 rad off'
-    rig.keep_until(lambda: off in rig.teleop.output(), lambda: leader(far, [HOLD]))
+    rig.hold_until(lambda: off in rig.teleop.output(), rest, lambda: leader(far, [HOLD]))
     assert rig.mode == ControlMode.HUMAN
     np.testing.assert_allclose(rig.position(), HOME, atol=5e-3)
     there = lambda: np.allclose(rig.position(), HOME + near, atol=0.01)  # noqa: E731
-    rig.keep_until(there, lambda: leader(near, [HOLD]))
+    rig.hold_until(there, rest, lambda: leader(near, [HOLD]))
     # the leader's cable falls out, the pad lives on
     rig.keep_until(lambda: rig.mode == ControlMode.PAUSED, lambda: rig.joy([HOLD], axes()))
 
 
-def test_garbage_never_leaves_the_limits(ros, start_node):
-    rig = TeleopRig(ros, start_node, 'joy')
+def test_garbage_never_leaves_the_limits(ros, start_node, tmp_path):
+    rig = TeleopRig(ros, start_node, patient(tmp_path, 'joy'))
     rig.ready('joy')
     clear = ros.node.create_client(Trigger, 'gate/clear')
     rng = np.random.default_rng(7)
@@ -255,11 +272,13 @@ def test_garbage_never_leaves_the_limits(ros, start_node):
     def say():
         garbage()
         if rig.mode in (ControlMode.STOP, ControlMode.HOLD):
-            assert rig.mode == ControlMode.STOP, rig.states[-1].reason  # the stop button was in it
+            # the stop button was in it; or the machine gave the teleop node no time
+            late = rig.states[-1].reason.startswith('no human command')
+            assert rig.mode == ControlMode.STOP or late, rig.states[-1].reason
             ros.call(clear, Trigger.Request())
             ros.call(rig.arm, SetBool.Request(data=True))
 
-    rig.keep_until(lambda: rig.sources().count(Source.HUMAN) > 200, say, 40.0)
+    rig.keep_until(lambda: rig.sources().count(Source.HUMAN) > 200, say, 60.0)
     human = [m for _, m in rig.executed if m.source == Source.HUMAN]
     asked = np.array([m.requested for m in human])
     assert np.all(np.isfinite(asked))
@@ -277,7 +296,7 @@ def test_the_scripted_person_leaves_the_controls_to_a_real_one(ros, start_node, 
     start_node('loopback_robot', *rate, '-p', 'lockstep:=true')
     start_node('gate', *rate, '-p', 'lockstep:=true', '-p', 'policy_wait_s:=0.2', '-p', 'arm_on_start:=true')
     teleop = start_node(
-        'teleop', *rate, '-p', 'device:=joy', '-p', 'person:=person_of_stone:Stands',
+        'teleop', *rate, '-p', f'device:={patient(tmp_path, "joy")}', '-p', 'person:=person_of_stone:Stands',
         environment={'PYTHONPATH': str(tmp_path)},
     )  # fmt: skip
     rig = TeleopRig(ros, start_node, 'joy', nodes=False)

@@ -13,6 +13,7 @@ from apprentice.nodes.teleop_drive import TeleopDrive
 from apprentice.robot.parts import share
 from apprentice.robot.spec import RobotSpec
 from apprentice.robot.teleop import TeleopCommand
+from apprentice.robot.teleop_control import DeviceArbiter
 from apprentice.robot.types import ControlMode
 
 SPEC = RobotSpec.load(share('robots', 'sim_arm.yaml'))
@@ -31,6 +32,8 @@ class Desk:
         self.drive._stream.on_joints(
             convert.joint_state_msg(time.time(), SPEC.joint_names, SPEC.vector('home'))
         )
+        # a pause of a busy machine is no silence
+        self.drive._arbiter = DeviceArbiter({'joy': 5.0})
         self.press(False)
         if heard:  # the gate, for long enough to have seen who else drives
             self.drive.on_mode(PAUSED, takeovers)
@@ -47,8 +50,8 @@ class Desk:
             self.drive._on_device('joy', TeleopCommand(time.time(), held=state))
 
     def until_asked(self, *expected: bool) -> None:
-        self.ros.spin_until(lambda: len(self.asked) >= len(expected), 2.0)
-        self.ros.spin_until(lambda: False, 0.1)  # the answers too
+        # what was asked stays in there until it is answered
+        self.ros.spin_until(lambda: len(self.asked) >= len(expected) and not self.drive._answers)
         assert self.asked == list(expected)
 
     @property

@@ -2,6 +2,8 @@
 """Devices that fall silent, come back, deliver late or many events at once; in-process, on real topics."""
 
 import time
+from dataclasses import replace
+from functools import partial
 from types import SimpleNamespace
 
 import numpy as np
@@ -19,18 +21,31 @@ from apprentice.robot.teleop_mapping import DeviceMapping
 HOLD, STOP = 4, 1
 
 
+def patient(name: str) -> DeviceMapping:
+    """A shipped mapping in which a pause of a busy machine is no silence."""
+    return replace(DeviceMapping.load(name), timeout_s=2.0, max_age_s=2.0)
+
+
 class Hands:
     """A device on the helper node, what it delivered with the time, and what its arbiter asked for."""
 
     def __init__(self, ros, kind, mapping: DeviceMapping, **topics: type) -> None:
         self.ros, self.name, self.actions, self.events, self.said = ros, mapping.name, [], [], []
         self.arbiter = DeviceArbiter({mapping.name: mapping.timeout_s})
+        before = list(ros.node.subscriptions)
         self.device = kind(ros.node, mapping, self._deliver)
+        self.heard = 0
+        for subscription in set(ros.node.subscriptions) - set(before):
+            subscription.callback = partial(self._hear, subscription.callback)
         self._publishers = {
             topic: ros.node.create_publisher(message, topic.replace('__', '/'), qos.SENSOR_PUBLISHER)
             for topic, message in topics.items()
         }
         assert ros.spin_until(lambda: all(p.get_subscription_count() for p in self._publishers.values()))
+
+    def _hear(self, callback, message) -> None:
+        callback(message)
+        self.heard += 1
 
     def _deliver(self, command) -> None:
         now = time.monotonic()
@@ -42,9 +57,9 @@ class Hands:
             self.events += self.arbiter.events(self.name, command)
 
     def send(self, topic: str, message) -> None:
-        count = len(self.said)
+        count = self.heard
         self._publishers[topic].publish(message)
-        self.ros.spin_until(lambda: len(self.said) > count, 0.2)
+        assert self.ros.spin_until(lambda: self.heard > count)
 
     def joy(self, *buttons: int, age: float = 0.0) -> None:
         message = Joy(axes=[0.0] * 8, buttons=[int(i in buttons) for i in range(11)])
@@ -53,7 +68,7 @@ class Hands:
 
 
 def test_stop_in_a_message_that_came_late_is_heard_and_nothing_else(ros):
-    pad = Hands(ros, JoyPad, DeviceMapping.load('joy'), joy=Joy)
+    pad = Hands(ros, JoyPad, patient('joy'), joy=Joy)
     pad.joy()
     pad.joy(HOLD)
     assert pad.actions == [Action.TAKE]
@@ -69,7 +84,7 @@ def test_stop_in_a_message_that_came_late_is_heard_and_nothing_else(ros):
 
 
 def test_a_pad_whose_messages_all_come_late_can_stop(ros):
-    pad = Hands(ros, JoyPad, DeviceMapping.load('joy'), joy=Joy)
+    pad = Hands(ros, JoyPad, patient('joy'), joy=Joy)
     pad.joy(STOP, age=3.0)  # pressed already at the beginning
     assert pad.events == []
     pad.joy(age=3.0)
@@ -78,9 +93,9 @@ def test_a_pad_whose_messages_all_come_late_can_stop(ros):
 
 
 def test_a_pad_that_comes_back_pressed_does_not_take_the_robot(ros):
-    pad = Hands(ros, JoyPad, DeviceMapping.load('joy'), joy=Joy)
+    pad = Hands(ros, JoyPad, replace(patient('joy'), timeout_s=1.0), joy=Joy)
     pad.joy()
-    ros.spin_until(lambda: False, 0.7)  # longer than timeout_s, nobody drives
+    ros.spin_until(lambda: False, 1.2)  # longer than timeout_s, nobody drives
     pad.joy(HOLD)
     pad.joy(HOLD)
     assert pad.actions == []
@@ -100,9 +115,9 @@ def mouse_of(ros, **changes) -> Hands:
 
 
 def test_a_mouse_that_comes_back_pressed_does_not_take_the_robot(ros):
-    mouse = mouse_of(ros, buttons={'hold': ['0']})
+    mouse = mouse_of(ros, buttons={'hold': ['0']}, timeout_s=1.0)
     mouse.send('spacenav__joy', Joy(buttons=[0, 0]))
-    ros.spin_until(lambda: False, 0.7)
+    ros.spin_until(lambda: False, 1.2)
     mouse.send('spacenav__joy', Joy(buttons=[1, 0]))
     assert mouse.actions == []
     mouse.send('spacenav__joy', Joy(buttons=[0, 0]))
@@ -117,7 +132,7 @@ def joy_of(*buttons: int, age: float = 0.0, page: str = '') -> Joy:
 
 
 def test_stop_of_a_mouse_is_heard_however_late(ros):
-    mouse = mouse_of(ros, buttons={'hold': ['0'], 'stop': ['1']})
+    mouse = mouse_of(ros, buttons={'hold': ['0'], 'stop': ['1']}, timeout_s=2.0)
     mouse.send('spacenav__joy', joy_of())
     mouse.send('spacenav__joy', joy_of(0))
     assert mouse.actions == [Action.TAKE]
@@ -126,7 +141,7 @@ def test_stop_of_a_mouse_is_heard_however_late(ros):
 
 
 def test_stop_of_a_page_is_heard_however_late_and_whoever_drives(ros):
-    pages = Hands(ros, Browser, DeviceMapping.load('browser'), teleop__twist=TwistStamped, teleop__joy=Joy)
+    pages = Hands(ros, Browser, patient('browser'), teleop__twist=TwistStamped, teleop__joy=Joy)
     pages.send('teleop__joy', joy_of(page='a'))
     pages.send('teleop__joy', joy_of(0, page='a'))
     assert pages.actions == [Action.TAKE]
@@ -139,18 +154,18 @@ def test_stop_of_a_page_is_heard_however_late_and_whoever_drives(ros):
 
 
 def test_a_mouse_whose_driver_dies_stops_at_once_and_is_let_go_in_time(ros):
-    mouse = mouse_of(ros, motion_hold_s=2.0)
+    mouse = mouse_of(ros, timeout_s=1.5, motion_hold_s=2.0)
     mouse.send('spacenav__twist', push(0.0))
     mouse.send('spacenav__twist', push(1.0))
     assert mouse.actions == [Action.TAKE]
     died = time.monotonic()
-    assert ros.spin_until(lambda: mouse.said[-1][1] is None, 2.0)
+    assert ros.spin_until(lambda: mouse.said[-1][1] is None)
     after = [(at - died, command) for at, command in mouse.said if at > died]
-    assert after[-1][0] == pytest.approx(0.5, abs=0.25)  # timeout_s; the rest is for a loaded machine
+    assert after[-1][0] > 1.4  # timeout_s, about
     assert mouse.actions == [Action.TAKE, Action.RELEASE]
-    standing = [command for at, command in after[:-1] if at > 0.15]
+    standing = [command for at, command in after[:-1] if at > 0.4]
     assert standing
-    assert all(np.all(command.linear == 0.0) for command in standing)
+    assert all(command.held and np.all(command.linear == 0.0) for command in standing)
     # and says nothing more
     count = len(mouse.said)
     ros.spin_until(lambda: False, 0.3)
@@ -203,8 +218,8 @@ def test_a_tap_between_two_looks_is_heard(ros, monkeypatch):
     assert ros.spin_until(lambda: pad.said, 5.0)
     tap = [(ecodes.EV_KEY, ecodes.BTN_EAST, 1), (0, 0, 0), (ecodes.EV_KEY, ecodes.BTN_EAST, 0), (0, 0, 0)]
     events.waiting = [InputEvent(0, 0, *event) for event in tap]
-    assert ros.spin_until(lambda: not events.waiting, 2.0)
-    ros.spin_until(lambda: bool(pad.events), 0.2)
+    assert ros.spin_until(lambda: not events.waiting)
+    ros.spin_until(lambda: bool(pad.events))
     assert pad.events == ['stop']
 
 

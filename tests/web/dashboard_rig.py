@@ -110,8 +110,9 @@ class Robot(Node):
         for index, publisher in enumerate(self.cameras):
             if index not in self.silent:
                 publisher.publish(convert.image_msg(SCENE, now, 'camera'))
+        # so many rows that the policy outlasts a pause of a busy machine
         chunk = convert.ActionChunk(
-            now, np.tile(HOME, (8, 1)), SPEC.action_dt, self.seq, self.epoch, names=SPEC.joint_names
+            now, np.tile(HOME, (100, 1)), SPEC.action_dt, self.seq, self.epoch, names=SPEC.joint_names
         )
         self.chunks.publish(convert.chunk_msg(chunk, SPEC.base_frame))
         self.episode.publish(
@@ -160,6 +161,34 @@ def until(page, script, condition, timeout=TIMEOUT):
         assert time.monotonic() < deadline, f'{script} is still {value!r} after {timeout:.0f} s'
         page.wait_for_timeout(50)
     return value
+
+
+def held(robot):
+    """Of every message that the robot heard: whether it was held on."""
+    return [message.buttons[0] for _, message in robot.joys]
+
+
+def streams(robot, count=4):
+    """Whether somebody holds on, for ``count`` messages by now."""
+    return held(robot)[-count:] == [1] * count
+
+
+def hold_until(page, press, condition, what, let_go=None):
+    """Press, and press anew whenever the page has let go: a pause of a busy machine is a lost connection."""
+
+    def looked():
+        if page.get_attribute('#drive', 'data-held') != 'true':
+            (let_go or page.mouse.up)()
+            press()
+        return condition()
+
+    return wait_for(looked, what)
+
+
+def middle(page, name):
+    """Where something is on the page: x and y of its middle, and its width."""
+    box = page.query_selector(f'#{name}').bounding_box()
+    return box['x'] + box['width'] / 2, box['y'] + box['height'] / 2, box['width']
 
 
 def find_browser():
